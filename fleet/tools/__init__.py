@@ -1,0 +1,1 @@
+"""How do we say it? The commands of the host and the meaning of what they print. Pure."""
