@@ -1,0 +1,21 @@
+"""The Invoke tasks: thin functions that read options, call, render and return an exit code.
+
+A new module of tasks is one line here; see fleet/tasks/cli.py for how a task is written.
+"""
+
+from __future__ import annotations
+
+import sys
+
+from invoke.collection import Collection
+
+from fleet.tasks import init
+from fleet.tasks.program import take_over
+
+# Invoke switches byte code files off for all that it loads; compiling fleet anew in every run would cost more
+# than all of `inv --list`.
+sys.dont_write_bytecode = bool(sys.flags.dont_write_bytecode)
+take_over()
+
+namespace = Collection()
+namespace.add_task(init.init)

@@ -1,0 +1,17 @@
+"""`inv init DIR`: a new repository for one's own fleet."""
+
+from __future__ import annotations
+
+from fleet.tasks.cli import Options, task
+
+
+@task(help={"folder": "the folder to make; it may exist, but none of the files to be written may"})
+def init(options: Options, folder: str) -> int:
+    """Make a new fleet: a folder with tasks.py, a commented hosts.yml, .gitignore and README.md."""
+    from pathlib import Path
+
+    from fleet.starter import make
+
+    for path in make(Path(folder)):
+        print(path)
+    return 0

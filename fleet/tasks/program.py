@@ -1,0 +1,61 @@
+"""The `inv` program with this project's exit code for wrong usage, and suggestions for misspelt words."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING
+
+from invoke.exceptions import Exit, ParseError
+from invoke.program import Program
+
+from fleet.core.errors import ExitCode
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+class FleetProgram(Program):
+    """Invoke's program, except that a command line that cannot be parsed exits 64 and says what is near."""
+
+    def parse_tasks(self) -> None:
+        """Parse tasks and their options; Exit 64 where Invoke would exit 1 or show a traceback."""
+        try:
+            super().parse_tasks()
+        except ParseError as error:
+            raise Exit(f"{error}{self._nearest(str(error))}", ExitCode.USAGE) from None
+        except ValueError as error:  # Invoke converts `--jobs x` with a bare int()
+            raise Exit(f"wrong value of an option: {error}", ExitCode.USAGE) from None
+
+    def parse_cleanup(self) -> None:
+        """Do --help and --list; Exit 64 for --help of a task that does not exist."""
+        try:
+            super().parse_cleanup()
+        except ParseError as error:
+            raise Exit(f"{error}{self._nearest(str(error))}", ExitCode.USAGE) from None
+
+    def _nearest(self, message: str) -> str:
+        """What may have been meant by the word that the message quotes, as text to append."""
+        from difflib import get_close_matches
+
+        quoted = message.split("'")
+        word = quoted[1] if len(quoted) > 2 and message.startswith("No idea what") else ""
+        near = get_close_matches(word, set(self._words()), n=3)
+        hint = f" Did you mean {' or '.join(near)}?" if near else ""
+        return hint or "\n`inv --list` shows all tasks, `inv --help TASK` the options of one."
+
+    def _words(self) -> Iterator[str]:
+        """Every word that the command line knows: tasks, and the options of tasks."""
+        for context in self.parser.contexts.values():
+            yield from (word for word in (context.name, *context.aliases) if word)
+            yield from (flag for flag in context.flags if flag.startswith("--"))
+
+
+def take_over() -> None:
+    """Make the `inv` that is loading our tasks a FleetProgram.
+
+    `inv` reads its namespace before it parses the rest of the command line, so what is set here holds for that
+    parsing; Invoke has no setting for the exit code of wrong usage.
+    """
+    main = sys.modules.get("invoke.main")
+    if main is not None and type(main.program) is Program:
+        main.program.__class__ = FleetProgram

@@ -1,0 +1,3 @@
+from fleet.tasks import namespace
+
+__all__ = ["namespace"]
