@@ -48,15 +48,18 @@ make_venv() {
         "sudo apt-get install $package"
 }
 
+# Is there a .venv, made here (its programs name its folder), with pip and a new enough Python?
+is_usable_venv() {
+    is_new_enough "$VENV/bin/python" && "$VENV/bin/python" -m pip --version >/dev/null 2>&1 &&
+        head -n 1 "$VENV/bin/pip" | grep -qF "$VENV/bin/"
+}
+
 # Install the packages of a lock file, and the project itself, unless they are there already.
 install_locked() {
     lock=$ROOT/$1
     want="$1 $(cksum <"$lock") $ROOT"
     if [ "$(cat "$STAMP" 2>/dev/null)" = "$want" ] && [ -x "$VENV/bin/inv" ]; then return; fi
-    if ! "$VENV/bin/python" -m pip --version >/dev/null 2>&1 || ! is_new_enough "$VENV/bin/python" ||
-        { [ -f "$STAMP" ] && ! grep -qF " $ROOT" "$STAMP"; }; then
-        make_venv
-    fi
+    if ! is_usable_venv; then make_venv; fi
     say "installing the packages of $1"
     pip="$VENV/bin/python -m pip --disable-pip-version-check -q"
     $pip install --require-hashes -r "$lock" ||
