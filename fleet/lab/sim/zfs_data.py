@@ -1,0 +1,136 @@
+"""Where the files of a dataset are: mount points are real directories, unmounted trees and snapshots lie in a store.
+
+A mounted file system's files are at its mount point; what was there before is set aside and comes back at the unmount, as under
+a real mount. /var/lib/fleet-lab/zfs-data/GUID holds the files of an unmounted file system or of a snapshot, GUID.under what a
+mount hides.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+
+from . import paths
+from .zfs_tree import Tree, ZfsError
+
+
+def store(guid: str) -> str:
+    """The directory that keeps the files of an unmounted file system or of a snapshot."""
+    return paths.real(f"/var/lib/fleet-lab/zfs-data/{guid}")
+
+
+def mount(tree: Tree, name: str) -> bool:
+    """Mount a file system where its properties say, if they do; False if it is mounted already or not to be."""
+    node = tree.datasets[name]
+    where = tree.mountpoint(name)
+    canmount = tree.local(name, "canmount")
+    if node["type"] != "filesystem" or node["mounted"] or where in ("none", "legacy", "/") or canmount == "off":
+        return False
+    place, kept = paths.real(where), store(node["guid"])
+    if os.path.lexists(place) and not os.path.isdir(place):
+        raise ZfsError(f"cannot mount '{where}': failed to create mountpoint: Not a directory")
+    os.makedirs(os.path.dirname(kept), exist_ok=True)
+    if os.path.isdir(place) and os.listdir(place):
+        if (tree.source(name, "overlay") or ("on", ""))[0] == "off":
+            raise ZfsError(f"cannot mount '{where}': directory is not empty")
+        os.rename(place, kept + ".under")
+    elif os.path.isdir(place):
+        os.rmdir(place)
+    os.makedirs(os.path.dirname(place), exist_ok=True)
+    if os.path.isdir(kept):
+        os.rename(kept, place)
+    else:
+        os.mkdir(place, 0o755)
+    node["mounted"] = where
+    return True
+
+
+def unmount(tree: Tree, name: str) -> bool:
+    """Unmount a file system and what is mounted below it; False if it was not mounted."""
+    node = tree.datasets[name]
+    where = node["mounted"]
+    if not where:
+        return False
+    for other in sorted(mounted_below(tree, where), key=len, reverse=True):
+        unmount(tree, other)
+    place, kept = paths.real(where), store(node["guid"])
+    os.makedirs(os.path.dirname(kept), exist_ok=True)
+    if os.path.isdir(place):
+        os.rename(place, kept)
+    under = kept + ".under"
+    if os.path.isdir(under):
+        os.rename(under, place)
+    else:
+        os.makedirs(place, exist_ok=True)
+    node["mounted"] = None
+    return True
+
+
+def mounted_below(tree: Tree, where: str) -> list[str]:
+    """The file systems mounted below a directory."""
+    prefix = where.rstrip("/") + "/"
+    return [n for n, d in tree.datasets.items() if d["mounted"] and d["mounted"].startswith(prefix)]
+
+
+def files(tree: Tree, name: str) -> str:
+    """The directory where the files of a dataset or snapshot are now."""
+    if "@" in name:
+        return store(tree.snapshots[name]["guid"])
+    node = tree.datasets[name]
+    return paths.real(node["mounted"]) if node["mounted"] else store(node["guid"])
+
+
+def copy(tree: Tree, source: str, target: str) -> None:
+    """Copy the files of a dataset or snapshot to the directory `target`, without those of file systems mounted inside."""
+    start = files(tree, source)
+    skip: set[str] = set()
+    where = tree.datasets[source]["mounted"] if "@" not in source else None
+    if where:
+        skip = {paths.real(tree.datasets[n]["mounted"]) for n in mounted_below(tree, where)}
+    os.makedirs(os.path.dirname(target), exist_ok=True)
+    if not os.path.isdir(start):
+        os.mkdir(target, 0o755)
+        return
+
+    def inside(directory: str, names: list[str]) -> set[str]:
+        """Everything in a directory that another file system is mounted on."""
+        return set(names) if directory in skip else set()
+
+    shutil.copytree(start, target, symlinks=True, ignore=inside if skip else None)
+
+
+def replace(tree: Tree, name: str, snapshot: str) -> None:
+    """Put the files of a snapshot in the place of those of its dataset (a rollback)."""
+    node = tree.datasets[name]
+    inner = sorted(mounted_below(tree, node["mounted"]), key=len) if node["mounted"] else []
+    for other in reversed(inner):
+        unmount(tree, other)
+    place = files(tree, name)
+    empty(place)
+    source = store(tree.snapshots[snapshot]["guid"])
+    if os.path.isdir(source):
+        shutil.copytree(source, place, symlinks=True, dirs_exist_ok=True)
+    for other in inner:
+        mount(tree, other)
+
+
+def empty(place: str) -> None:
+    """Remove everything inside a directory, which itself stays (and is made if it is missing)."""
+    os.makedirs(place, exist_ok=True)
+    with os.scandir(place) as entries:
+        for entry in entries:
+            if entry.is_dir(follow_symlinks=False):
+                shutil.rmtree(entry.path)
+            else:
+                os.unlink(entry.path)
+
+
+def remove(tree: Tree, name: str) -> None:
+    """Remove the files of a dataset or snapshot, and its mount point as zfs destroy does."""
+    if "@" not in name and tree.datasets[name]["mounted"]:
+        place = paths.real(tree.datasets[name]["mounted"])
+        unmount(tree, name)
+        if os.path.isdir(place) and not os.listdir(place):
+            os.rmdir(place)
+    guid = (tree.snapshots[name] if "@" in name else tree.datasets[name])["guid"]
+    shutil.rmtree(store(guid), ignore_errors=True)
