@@ -1,0 +1,129 @@
+"""What the host says about its guests, read from the files where Proxmox itself keeps it (pve-facts 1.1, observed.md)."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from fleet.core.command import command
+from fleet.core.errors import HostError
+from fleet.core.probe import Answer, Probe, split_files
+from fleet.tools.pct.config import Config, parse_config
+
+
+@dataclass(frozen=True, slots=True)
+class Guest:
+    """One guest of this node."""
+
+    vmid: int
+    kind: str  # "lxc" or "qemu"
+    config: Config
+    running: bool
+
+    @property
+    def name(self) -> str:
+        """Its hostname or name; Proxmox's own stand-in where it has none."""
+        stand_in = f"CT{self.vmid}" if self.kind == "lxc" else f"VM {self.vmid}"
+        return self.config.current.get("hostname" if self.kind == "lxc" else "name", stand_in)
+
+
+@dataclass(frozen=True, slots=True)
+class GuestFacts:
+    """All guests of the node, and which VMIDs are taken elsewhere in the cluster."""
+
+    node: str
+    container_version: tuple[int, ...]  # of the package pve-container
+    guests: Mapping[int, Guest]
+    elsewhere: Mapping[int, str]  # VMID -> node, for guests of other nodes
+    bridges: frozenset[str]
+    missing_paths: frozenset[str]  # of the device nodes and bind sources that hosts.yml names
+    memory: int  # bytes
+
+    @property
+    def devices_hotplug(self) -> bool:
+        """True where a new devN reaches a running container at once (pve-container 6.0.4)."""
+        return self.container_version >= (6, 0, 4)
+
+
+_READ_GUESTS = r"""
+[ -d /etc/pve/nodes ] || exit 1
+for kind in lxc qemu-server; do
+  set -- /etc/pve/$kind/*.conf
+  [ -e "$1" ] || continue
+  LC_ALL=C awk -v mark="$FLEET_MARK" 'FNR == 1 { print mark " file " FILENAME } { print }' "$@"
+done
+"""
+
+_READ_DIGESTS = r"""
+for kind in lxc qemu-server; do
+  set -- /etc/pve/$kind/*.conf
+  [ ! -e "$1" ] || sha1sum "$@"
+done
+"""
+
+_READ_RUNNING = r"""awk '$NF ~ "^@/var/lib/lxc/[0-9]+/command$" { print $NF }' /proc/net/unix | sort -u
+for pid in /run/qemu-server/*.pid; do [ ! -e "$pid" ] || echo "$pid"; done"""
+
+_READ_NODE = r"""hostname
+dpkg-query -W -f '${Package} ${Version}\n' pve-container
+awk '$1 == "MemTotal:" { print "memory", $2 }' /proc/meminfo
+for bridge in /sys/class/net/*/bridge; do [ ! -e "$bridge" ] || echo "$bridge"; done"""
+
+
+def probes(paths: Iterable[str]) -> tuple[Probe, ...]:
+    """The reads for guests; `paths` are the device nodes and bind sources whose presence matters."""
+    missing = "\n".join(f"[ -e {command(path).sh()} ] || echo {command(path).sh()}" for path in sorted(set(paths)))
+    return (
+        Probe("guests", _READ_GUESTS),
+        Probe("digests", _READ_DIGESTS),
+        Probe("vmlist", "cat /etc/pve/.vmlist"),
+        Probe("running", _READ_RUNNING),
+        Probe("node", _READ_NODE),
+        Probe("missing", missing or ":"),
+    )
+
+
+def read(answers: Mapping[str, Answer], mark: str) -> GuestFacts:
+    """The facts in the probes' answers; HostError where this is no Proxmox VE node."""
+    if answers["guests"].code:
+        raise HostError("this is not a Proxmox VE node, or pmxcfs is down: /etc/pve/nodes is not readable")
+    files = split_files(answers["guests"].text, mark)
+    digests = dict(reversed(line.split("  ", 1)) for line in answers["digests"].text.splitlines() if "  " in line)
+    running = _running(answers["running"].text)
+    node = answers["node"].text.split("\n")
+    guests: dict[int, Guest] = {}
+    for path, digest in digests.items():
+        match = re.fullmatch(r"/etc/pve/(lxc|qemu-server)/(\d+)\.conf", path)
+        if match:
+            vmid, kind = int(match[2]), "lxc" if match[1] == "lxc" else "qemu"
+            guests[vmid] = Guest(vmid, kind, parse_config(files.get(path, ""), digest), (kind, vmid) in running)
+    return GuestFacts(
+        node=node[0].split(".")[0],
+        container_version=_version(answers["node"].text),
+        guests=guests,
+        elsewhere=_elsewhere(answers["vmlist"].text, guests),
+        bridges=frozenset(re.findall(r"^/sys/class/net/(.+)/bridge$", answers["node"].text, re.MULTILINE)),
+        missing_paths=frozenset(line for line in answers["missing"].text.split("\n") if line),
+        memory=1024 * int(next(iter(re.findall(r"^memory (\d+)$", answers["node"].text, re.MULTILINE)), "0")),
+    )
+
+
+def _running(text: str) -> frozenset[tuple[str, int]]:
+    containers = {("lxc", int(vmid)) for vmid in re.findall(r"^@/var/lib/lxc/(\d+)/command$", text, re.MULTILINE)}
+    machines = {("qemu", int(vmid)) for vmid in re.findall(r"^/run/qemu-server/(\d+)\.pid$", text, re.MULTILINE)}
+    return frozenset(containers | machines)
+
+
+def _version(text: str) -> tuple[int, ...]:
+    match = re.search(r"^pve-container (\d+(?:\.\d+)*)", text, re.MULTILINE)
+    return tuple(int(part) for part in match[1].split(".")) if match else ()
+
+
+def _elsewhere(vmlist: str, here: Mapping[int, Guest]) -> Mapping[int, str]:
+    try:
+        ids = json.loads(vmlist).get("ids", {})
+    except (ValueError, AttributeError):
+        return {}
+    return {int(vmid): str(entry.get("node")) for vmid, entry in ids.items() if int(vmid) not in here}

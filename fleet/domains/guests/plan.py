@@ -1,0 +1,291 @@
+"""Containers: desired + facts -> steps and notes.
+
+    on the host                              what is planned
+    nothing has the VMID                     create, then start
+    another node, or a VM, has it            refused
+    a container of another name has it       refused: it could be somebody else's data
+    it lacks the tag fleet                   refused until `inv provision.adopt NAME`
+    Proxmox holds a lock on it               left alone, said
+    it differs                               set and delete what differs; grow; what only a new container could
+                                             have is said, never done
+    it is as hosts.yml says                  nothing, and why
+
+Nothing here can plan to destroy: that is `plan_destroy`, and only by name.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
+
+from fleet.core.command import Capture
+from fleet.core.errors import Refused
+from fleet.core.plan import Difference, Impact, Note, Part, Step, Why
+from fleet.domains.guests import steps
+from fleet.domains.guests.compare import TAG, Comparison, compare
+from fleet.domains.guests.facts import Guest, GuestFacts
+from fleet.domains.guests.spec import Container
+from fleet.tools.pct.keys import family, props_of
+
+
+def plan(
+    wanted: Iterable[Container],
+    facts: GuestFacts,
+    templates: Mapping[str, str | Capture],
+    providers: Mapping[str, tuple[str, ...]],
+    *,
+    restart: bool,
+) -> Part:
+    """What makes the containers as hosts.yml says.
+
+    `templates`: the volume id of each template. `providers`: ids of the steps that make a storage, a template or
+    a host path, by its name; they come first where they are in the plan. `restart`: do what interrupts guests too.
+    """
+    wanted = tuple(wanted)
+    here = {want.name: tuple(_container(want, facts, templates, providers, wanted, restart=restart)) for want in wanted}
+    made = [item for items in here.values() for item in items]
+    planned = tuple(item for item in made if isinstance(item, Step))
+    notes = tuple(item for item in made if isinstance(item, Note))
+    return Part(
+        steps=_start_in_order(planned, wanted),
+        notes=(*notes, *_unmanaged(facts, wanted)),
+        digests={
+            f"guest {want.vmid}": facts.guests[want.vmid].config.digest if want.vmid in facts.guests else "absent"
+            for want in wanted
+        },
+    )
+
+
+def plan_adopt(want: Container, facts: GuestFacts) -> Part:
+    """The step that puts a container under fleet's rule; Refused where it is not the one that hosts.yml means."""
+    guest = facts.guests.get(want.vmid)
+    if guest is None:
+        raise Refused(f"{want.name}: no guest {want.vmid} is on this node; `inv provision.one {want.name}` creates it")
+    if refusal := _not_it(want, guest):
+        raise Refused(f"{want.name}: {refusal}")
+    if TAG in guest.config.tags:
+        return Part(notes=(Note(steps.subject(want), Why.UNCHANGED, "it carries the tag fleet already"),))
+    return Part(steps=(steps.adopt(want, guest),))
+
+
+def plan_destroy(want: Container, facts: GuestFacts, *, stop: bool) -> Part:
+    """The steps that destroy one container; Refused on protection, a running guest without `stop`, a foreign one."""
+    guest = facts.guests.get(want.vmid)
+    if guest is None:
+        return Part(notes=(Note(steps.subject(want), Why.UNCHANGED, f"no guest {want.vmid} is on this node"),))
+    if refusal := _not_it(want, guest) or _not_ours(want, guest):
+        raise Refused(f"{want.name}: {refusal}")
+    if lock := guest.config.current.get("lock"):
+        raise Refused(f"{want.name}: Proxmox holds a lock on it ({lock})")
+    if guest.config.current.get("protection") == "1":
+        raise Refused(f"{want.name}: protection is on; set protection: 0 in hosts.yml and apply that first")
+    if guest.running and not stop:
+        raise Refused(f"{want.name}: it is running; add --stop to shut it down first")
+    return Part(steps=steps.destroy(want, guest, stop_first=guest.running))
+
+
+def watched_paths(wanted: Iterable[Container]) -> frozenset[str]:
+    """The device nodes and bind sources whose presence on the host matters to these containers."""
+    wanted = tuple(wanted)
+    binds = {mount.bind for want in wanted for mount in want.mounts if mount.bind is not None}
+    devices = {
+        props_of(key, value)["path"] for want in wanted for key, value in want.config.items() if family(key) == "dev"
+    }
+    return frozenset(binds | devices)
+
+
+# ── one container ─────────────────────────────────────────────────────────────────────────────────
+
+
+def _container(
+    want: Container,
+    facts: GuestFacts,
+    templates: Mapping[str, str | Capture],
+    providers: Mapping[str, tuple[str, ...]],
+    wanted: tuple[Container, ...],
+    *,
+    restart: bool,
+) -> Iterator[Step | Note]:
+    subject = steps.subject(want)
+    guest = facts.guests.get(want.vmid)
+    if guest is None:
+        if refusal := _cannot_create(want, facts, providers):
+            yield Note(subject, Why.REFUSED, refusal)
+        else:
+            yield from _create(want, templates, providers)
+    elif refusal := _not_it(want, guest) or _not_ours(want, guest):
+        yield Note(subject, Why.REFUSED, refusal)
+    elif lock := guest.config.current.get("lock"):
+        yield Note(subject, Why.LOCKED, _locked(want, lock))
+    else:
+        yield from _converge(want, guest, facts, providers, restart=restart)
+
+
+def _create(
+    want: Container, templates: Mapping[str, str | Capture], providers: Mapping[str, tuple[str, ...]]
+) -> Iterator[Step]:
+    template = templates.get(want.template, want.template)
+    needs = sorted({step for name in _uses(want) for step in providers.get(name, ())})
+    create = steps.create(want, template, needs)
+    yield create
+    last = create.id
+    if want.raw:
+        raw = steps.raw(want, want.raw, (), False, (create.id,))
+        yield raw
+        last = raw.id
+    if want.started:
+        yield steps.start(want, _startup_order(want), (last,))
+
+
+def _converge(
+    want: Container, guest: Guest, facts: GuestFacts, providers: Mapping[str, tuple[str, ...]], *, restart: bool
+) -> Iterator[Step | Note]:
+    subject = steps.subject(want)
+    found = compare(want, guest.config, running=guest.running, devices_hotplug=facts.devices_hotplug)
+    planned: list[Step] = []
+    if found.changes or found.reverts:
+        planned.append(steps.update(want, guest, found.changes, found.reverts))
+    if want.raw is not None and want.raw != guest.config.raw:
+        planned.append(steps.raw(want, want.raw, guest.config.raw, guest.running, _ids(planned)))
+    for growth in found.growths:
+        planned.append(steps.grow(want, growth, _ids(planned)))
+    yield from planned
+    waiting = tuple(_waiting(guest, found, planned))
+    needs = (*_ids(planned), *(step for name in _uses(want) for step in providers.get(name, ())))
+    if want.started and not guest.running:
+        yield steps.start(want, _startup_order(want), needs)
+    elif not want.started and guest.running:
+        if restart:
+            yield steps.shut_down(want, needs)
+        else:
+            yield Note(subject, Why.NEEDS_RESTART, "it is running, hosts.yml wants it stopped: --restart shuts it down")
+    elif guest.running and waiting:
+        if restart:
+            yield steps.restart(want, waiting, needs)
+        else:
+            keys = ", ".join(difference.key for difference in waiting)
+            yield Note(subject, Why.PENDING, f"effective after a restart (--restart does it): {keys}", waiting)
+    yield from _said(want, guest, found)
+    if not planned and not found.by_hand and not waiting and want.started == guest.running:
+        yield Note(subject, Why.UNCHANGED, f"{'running' if guest.running else 'stopped'}, as hosts.yml says")
+
+
+def _waiting(guest: Guest, found: Comparison, planned: Iterable[Step]) -> Iterator[Difference]:
+    """What a restart will change: pending already, or pending once the planned steps have run."""
+    changed = {change.key: change.difference for change in found.changes}
+    for key in guest.config.waiting:
+        if key not in changed and key not in found.reverts:
+            yield Difference(key, guest.config.current.get(key), guest.config.effective(key), Impact.RESTART)
+    for step in planned:
+        yield from (difference for difference in step.because if difference.impact is Impact.RESTART)
+
+
+def _said(want: Container, guest: Guest, found: Comparison) -> Iterator[Note]:
+    subject = steps.subject(want)
+    for difference in found.by_hand:
+        how = difference.reason.replace("VMID", str(want.vmid))
+        has = difference.was if difference.was is not None else "absent"
+        wants = difference.want if difference.want is not None else "absent"
+        yield Note(subject, Why.BY_HAND, f"{difference.key} is {has}, hosts.yml says {wants}: {how}", (difference,))
+    unused = [f"{key} ({value})" for key, value in sorted(guest.config.current.items()) if family(key) == "unused"]
+    if unused:
+        yield Note(subject, Why.WARNING, f"detached volumes are kept: {', '.join(unused)}")
+    for line in guest.config.unread:
+        yield Note(subject, Why.WARNING, f"Proxmox cannot read this line of its configuration and will drop it: {line}")
+
+
+# ── refusals ──────────────────────────────────────────────────────────────────────────────────────
+
+
+def _cannot_create(want: Container, facts: GuestFacts, providers: Mapping[str, tuple[str, ...]]) -> str:
+    if node := facts.elsewhere.get(want.vmid):
+        return f"the VMID {want.vmid} belongs to a guest of node {node}; choose another in hosts.yml"
+    twins = [guest.vmid for guest in facts.guests.values() if guest.kind == "lxc" and guest.name == want.hostname]
+    if twins:
+        return (
+            f"a container named {want.hostname} exists with the VMID {twins[0]}; "
+            f"write vmid: {twins[0]} in hosts.yml, or rename that one"
+        )
+    absent = sorted(path for path in watched_paths([want]) & facts.missing_paths if not providers.get(path))
+    if absent:
+        return f"the host has no {', '.join(absent)}"
+    if facts.bridges:
+        nets = [value for key, value in want.config.items() if family(key) == "net"]
+        bridges = {props_of("net0", value).get("bridge", "") for value in nets} - {""}
+        if unknown := sorted(bridges - facts.bridges):
+            return f"the host has no bridge {', '.join(unknown)}; it has {', '.join(sorted(facts.bridges))}"
+    return ""
+
+
+def _not_it(want: Container, guest: Guest) -> str:
+    if guest.kind != "lxc":
+        return f"the VMID {want.vmid} belongs to the virtual machine {guest.name}; choose another in hosts.yml"
+    if guest.config.current.get("template") == "1":
+        return f"{want.vmid} is a container template"
+    if guest.name != want.hostname:
+        return (
+            f"the container {want.vmid} on the host is {guest.name}, hosts.yml says {want.hostname}; if it is the same "
+            f"one, run `pct set {want.vmid} --hostname {want.hostname}` on the host, otherwise choose another vmid"
+        )
+    return ""
+
+
+def _not_ours(want: Container, guest: Guest) -> str:
+    if TAG in guest.config.tags:
+        return ""
+    return f"it exists and is not managed by fleet; `inv provision.adopt {want.name}` puts it under hosts.yml's rule"
+
+
+def _locked(want: Container, lock: str) -> str:
+    if lock == "create":
+        return (
+            "an unfinished create holds its lock; if no task of it runs any more: "
+            f"pct unlock {want.vmid} && pct destroy {want.vmid}, then run this again"
+        )
+    return f"Proxmox holds a lock on it ({lock}); if no task of it runs any more: pct unlock {want.vmid}"
+
+
+# ── the fleet as a whole ──────────────────────────────────────────────────────────────────────────
+
+
+def _unmanaged(facts: GuestFacts, wanted: tuple[Container, ...]) -> Iterator[Note]:
+    declared = {want.vmid for want in wanted}
+    for vmid, guest in sorted(facts.guests.items()):
+        if vmid not in declared:
+            left = "it carries the tag fleet but is not in hosts.yml" if TAG in guest.config.tags else "not in hosts.yml"
+            yield Note(f"{guest.name} ({vmid})", Why.UNMANAGED, f"{left}: never changed")
+
+
+def _start_in_order(planned: tuple[Step, ...], wanted: tuple[Container, ...]) -> tuple[Step, ...]:
+    """The steps, those that start a container after the starts of what it depends on."""
+    starts = {
+        want.name: step_id
+        for want in wanted
+        for step_id in (steps.step_id(want, "start"),)
+        if any(step.id == step_id for step in planned)
+    }
+    depends = {
+        starts[want.name]: tuple(starts[name] for name in want.depends_on if name in starts)
+        for want in wanted
+        if want.name in starts
+    }
+    return tuple(
+        replace(step, needs=(*step.needs, *depends[step.id])) if depends.get(step.id) else step
+        for step in planned
+    )
+
+
+def _uses(want: Container) -> Iterator[str]:
+    yield f"template {want.template}"
+    yield f"storage {want.rootfs_storage}"
+    for mount in want.mounts:
+        yield mount.bind if mount.bind is not None else f"storage {mount.storage}"
+
+
+def _startup_order(want: Container) -> int:
+    startup = want.config.get("startup")
+    return int(props_of("startup", startup).get("order", 50_000)) if startup else 50_000
+
+
+def _ids(planned: Iterable[Step]) -> tuple[str, ...]:
+    return tuple(step.id for step in planned)

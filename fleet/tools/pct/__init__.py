@@ -1,0 +1,1 @@
+"""Containers in Proxmox's own words: config keys, config files, pct commands."""
