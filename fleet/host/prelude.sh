@@ -91,6 +91,8 @@ fleet_template() {
         sed 's|^\./||' | sort -V | tail -n 1)
     [ -n "$fleet_newest" ] && printf '%s\n' "$fleet_newest"
 }
+# fleet_template_volume STORAGE DIR PREFIX: its volume id
+fleet_template_volume() { fleet_name=$(fleet_template "$2" "$3") && printf '%s:vztmpl/%s\n' "$1" "$fleet_name"; }
 fleet_no_template() { ! fleet_template "$1" "$2" >/dev/null; }
 
 # fleet_available PREFIX: the newest template of this prefix that pveam offers

@@ -1,0 +1,189 @@
+"""Datasets, storages and templates: desired + facts -> steps and notes. Nothing is ever destroyed, moved or emptied."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+from fleet.core.command import Capture, command
+from fleet.core.plan import Difference, Impact, Note, Part, Step, Why
+from fleet.domains.storage import steps
+from fleet.domains.storage.facts import DatasetFacts, StorageFacts, cache_dir
+from fleet.domains.storage.spec import Dataset, Storage, StorageSpec, Template
+from fleet.tools import pveam, zfs
+from fleet.tools.pvesm import StorageEntry
+
+#: Options of storage.cfg that say where the data is: changing one would point the storage elsewhere.
+_PLACE = frozenset({"pool", "path", "vgname", "thinpool", "server", "datastore", "export", "share", "mountpoint"})
+
+
+def plan(spec: StorageSpec, facts: StorageFacts) -> Part:
+    """What makes datasets, storages and templates as hosts.yml says."""
+    items = [
+        *(Note("storage", Why.REFUSED, f"the host has no ZFS pool {pool}") for pool in _missing_pools(spec, facts)),
+        *(item for dataset in spec.datasets for item in _dataset(dataset, facts)),
+        *(item for storage in spec.storages for item in _storage(storage, spec, facts)),
+        *(item for template in spec.templates for item in _template(template, facts)),
+    ]
+    return Part(
+        steps=tuple(item for item in items if isinstance(item, Step)),
+        notes=tuple(item for item in items if isinstance(item, Note)),
+        digests={f"dataset {name}": _digest(found) for name, found in sorted(facts.datasets.items())},
+    )
+
+
+def volume_ids(spec: StorageSpec, facts: StorageFacts) -> dict[str, str | Capture]:
+    """The volume id of each declared template: in the cache, to be downloaded, or found out by the host."""
+    return {template.name: _volume_id(template, facts) for template in spec.templates}
+
+
+def providers(spec: StorageSpec) -> dict[str, tuple[str, ...]]:
+    """The ids of the steps that make each storage, template and host path, by the name that a guest uses."""
+    made: dict[str, tuple[str, ...]] = {}
+    for template in spec.templates:
+        made[f"template {template.name}"] = (steps.template_id(template),)
+    for dataset in spec.datasets:
+        if dataset.mountpoint:
+            made[dataset.mountpoint] = (steps.dataset_id(dataset), steps.owner_id(dataset))
+    for storage in spec.storages:
+        made[f"storage {storage.name}"] = (steps.storage_id(storage), *_below(storage, spec))
+    return made
+
+
+# ── datasets ──────────────────────────────────────────────────────────────────────────────────────
+
+
+def _missing_pools(spec: StorageSpec, facts: StorageFacts) -> Iterator[str]:
+    if spec.datasets:
+        yield from (pool for pool in spec.pools if pool not in facts.pools)
+
+
+def _dataset(want: Dataset, facts: StorageFacts) -> Iterator[Step | Note]:
+    subject = steps.dataset_subject(want)
+    if want.name.split("/")[0] not in facts.pools:
+        yield Note(subject, Why.REFUSED, f"its pool {want.name.split('/')[0]} is not there; fleet makes no pools")
+        return
+    found = facts.datasets.get(want.name)
+    if found is None:
+        yield steps.create_dataset(want)
+        if want.owner or want.mode:
+            yield steps.own(want, None)
+        return
+    planned = []
+    settable = []
+    for difference in _differences(want, found):
+        if difference.impact in (Impact.RECREATE, Impact.OFFLINE):
+            yield Note(subject, Why.BY_HAND, f"{difference.key} is {difference.was}, hosts.yml says {difference.want}: {difference.reason}", (difference,))
+        else:
+            settable.append(difference)
+    if settable:
+        planned.append(steps.set_properties(want, tuple(settable)))
+    if want.mountpoint and found.properties.get("mounted") == "no":
+        yield Note(subject, Why.WARNING, f"it is not mounted; `zfs mount {want.name}` on the host mounts it")
+    elif _owned_by_another(want, found):
+        planned.append(steps.own(want, found))
+    yield from planned
+    if not planned:
+        yield Note(subject, Why.UNCHANGED, "as hosts.yml says")
+
+
+def _differences(want: Dataset, found: DatasetFacts) -> Iterator[Difference]:
+    for name, value in steps.properties(want):
+        has, wanted = zfs.normal(name, found.properties.get(name, "-")), zfs.normal(name, value)
+        if has == wanted:
+            continue
+        impact, reason = Impact.LIVE, ""
+        if name in zfs.ONLY_AT_CREATION:
+            impact, reason = Impact.RECREATE, "ZFS sets it only when a dataset is created"
+        elif name == "mountpoint":
+            impact = Impact.OFFLINE
+            reason = f"what is mounted from {has} would lose it; stop that first, then: zfs set mountpoint={wanted} {want.name}"
+        elif name == "quota" and wanted != "0" and int(wanted) < int(found.properties.get("used", "0")):
+            impact, reason = Impact.OFFLINE, f"{found.properties['used']} bytes are in use"
+        yield Difference(name, zfs.shown(name, has), zfs.shown(name, wanted), impact, reason)
+
+
+def _owned_by_another(want: Dataset, found: DatasetFacts) -> bool:
+    return bool(
+        (want.owner and want.owner != found.owner) or (want.mode and int(want.mode, 8) != int(found.mode or "0", 8))
+    )
+
+
+def _digest(found: DatasetFacts) -> str:
+    """What a saved plan remembers of a dataset: everything that was read but how full it is."""
+    stable = {name: value for name, value in sorted(found.properties.items()) if name != "used"}
+    return f"{stable} {found.owner} {found.mode}"
+
+
+# ── storages ──────────────────────────────────────────────────────────────────────────────────────
+
+
+def _storage(want: Storage, spec: StorageSpec, facts: StorageFacts) -> Iterator[Step | Note]:
+    subject = steps.storage_subject(want)
+    found = facts.storages.get(want.name)
+    if found is None:
+        if want.given:
+            yield Note(subject, Why.REFUSED, "hosts.yml says that it is given, and storage.cfg has no such storage")
+        else:
+            yield steps.add_storage(want, _below(want, spec))
+        return
+    if want.given:
+        yield Note(subject, Why.UNCHANGED, "given; left as it is")
+        return
+    if found.type != want.type:
+        yield Note(subject, Why.BY_HAND, f"it is of type {found.type}, hosts.yml says {want.type}: rename one of them")
+        return
+    differences = tuple(_storage_differences(want, found))
+    for difference in differences:
+        if difference.impact is Impact.RECREATE:
+            yield Note(subject, Why.BY_HAND, f"{difference.key} is {difference.was}, hosts.yml says {difference.want}: {difference.reason}", (difference,))
+    settable = tuple(each for each in differences if each.impact is not Impact.RECREATE)
+    if settable:
+        yield steps.set_storage(want, settable)
+    elif not differences:
+        yield Note(subject, Why.UNCHANGED, "as hosts.yml says")
+
+
+def _storage_differences(want: Storage, found: StorageEntry) -> Iterator[Difference]:
+    if want.content and want.content != found.content:
+        yield Difference("content", ",".join(sorted(found.content)), ",".join(sorted(want.content)), Impact.LIVE)
+    for key, value in want.options:
+        has = found.options.get(key)
+        if has == value or has is None and value in ("0", ""):
+            continue
+        if key in _PLACE:
+            yield Difference(key, has, value, Impact.RECREATE, "it would point at other data; rename one of them")
+        else:
+            yield Difference(key, has, value, Impact.LIVE)
+
+
+def _below(storage: Storage, spec: StorageSpec) -> tuple[str, ...]:
+    """The ids of the steps that make the datasets which a storage stands on."""
+    options: Mapping[str, str] = dict(storage.options)
+    pool, path = options.get("pool", ""), options.get("path", "")
+    return tuple(
+        step
+        for dataset in spec.datasets
+        if dataset.name == pool or (dataset.mountpoint and f"{path}/".startswith(f"{dataset.mountpoint}/"))
+        for step in (steps.dataset_id(dataset), steps.owner_id(dataset))
+    )
+
+
+# ── templates ─────────────────────────────────────────────────────────────────────────────────────
+
+
+def _template(want: Template, facts: StorageFacts) -> Iterator[Step | Note]:
+    subject = steps.template_subject(want)
+    if name := pveam.newest(facts.templates(want.storage), want.prefix):
+        yield Note(subject, Why.UNCHANGED, f"{name} is there")
+    elif directory := cache_dir(facts.storages.get(want.storage)):
+        yield steps.download(want, directory, pveam.newest(facts.available, want.prefix))
+    else:
+        yield Note(subject, Why.REFUSED, f"the storage {want.storage} keeps no templates that fleet could look at")
+
+
+def _volume_id(want: Template, facts: StorageFacts) -> str | Capture:
+    name = pveam.newest(facts.templates(want.storage), want.prefix) or pveam.newest(facts.available, want.prefix)
+    if name:
+        return pveam.volume_id(want.storage, name)
+    directory = cache_dir(facts.storages.get(want.storage))
+    return Capture(command("fleet_template_volume", want.storage, directory, want.prefix))
