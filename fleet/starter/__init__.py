@@ -17,7 +17,7 @@ FILES = {
 
 
 def make(folder: Path) -> list[Path]:
-    """The paths of the files written into the folder; Refused, with nothing written, if one is there already."""
+    """The paths of the files written into the folder; Refused, writing nothing, if one is there already."""
     taken = [name for name in FILES if (folder / name).exists()]
     if taken:
         raise Refused(f"{folder} has {', '.join(taken)} already: nothing was written")

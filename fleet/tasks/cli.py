@@ -7,8 +7,8 @@ A task is a function that takes `Options` first, then what only it understands, 
         '''Show what would change on the host; change nothing.'''
         from fleet.converge import ...   # imports of more than this module go inside: `inv --list` stays fast
 
-Names given to `task` are fields of `Options`; each is one word of the command line that means the same everywhere.
-The other parameters become options of that task alone (without a default: positional); each needs a text in `help`.
+Names given to `task` are fields of `Options`: words of the command line that mean the same everywhere. The other
+parameters become options of that task alone (positional without a default); each needs a text in `help`.
 Errors are raised as FleetError and shown here as their message, with their exit code.
 """
 
@@ -129,7 +129,9 @@ def confirm(question: str, options: Options) -> None:
     if options.yes:
         return
     if not sys.stdin.isatty():
-        raise Refused("nobody can be asked, since stdin is not a terminal: give --yes to go on without a question")
+        raise Refused(
+            "nobody can be asked, since stdin is no terminal: give --yes to go on without a question"
+        )
     print(f"{question} [y/N] ", end="", file=sys.stderr, flush=True)
     if sys.stdin.readline().strip().lower() not in {"y", "yes"}:
         raise Refused("not confirmed: nothing was changed")
@@ -144,13 +146,13 @@ def inventory_path(options: Options) -> Path:
         if (folder / "hosts.yml").is_file():
             return folder / "hosts.yml"
     raise UsageError(
-        f"there is no hosts.yml in {here} or above it: go to your fleet's folder, name the file with --inventory FILE,"
-        " or make a new fleet with `inv init DIR`"
+        f"there is no hosts.yml in {here} or above it: go to your fleet's folder, name the file with"
+        " --inventory FILE, or make a new fleet with `inv init DIR`"
     )
 
 
 def state_dir() -> Path:
-    """The folder of what fleet keeps on the operator's side: $XDG_STATE_HOME/fleet, made if it is not there."""
+    """The folder of what fleet keeps on the operator's side: $XDG_STATE_HOME/fleet, made if missing."""
     base = os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state"
     folder = Path(base) / "fleet"
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)

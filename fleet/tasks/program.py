@@ -53,8 +53,8 @@ class FleetProgram(Program):
 def take_over() -> None:
     """Make the `inv` that is loading our tasks a FleetProgram.
 
-    `inv` reads its namespace before it parses the rest of the command line, so what is set here holds for that
-    parsing; Invoke has no setting for the exit code of wrong usage.
+    `inv` reads its namespace before it parses the rest of the command line, so what is set here holds for
+    that parsing. Invoke has no setting for the exit code of wrong usage.
     """
     main = sys.modules.get("invoke.main")
     if main is not None and type(main.program) is Program:
