@@ -1,3 +1,3 @@
-from fleet.tasks import namespace
+"""The tasks of `inv`: see fleet/tasks."""
 
-__all__ = ["namespace"]
+from fleet.tasks import namespace as namespace

@@ -37,7 +37,7 @@ class Candidate:
 def select(
     guests: Iterable[Candidate], limit: Sequence[str] = (), exclude: Sequence[str] = ()
 ) -> tuple[Candidate, ...]:
-    """The guests that `limit` includes (all without any) and `exclude` does not; UsageError if none is left."""
+    """The guests that `limit` includes (all without any) and `exclude` does not; UsageError for none."""
     guests = tuple(guests)
     included = _selected(guests, limit) if limit else frozenset(guests)
     excluded = _selected(guests, exclude) if exclude else frozenset()
