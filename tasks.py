@@ -1,3 +1,3 @@
 """The tasks of `inv`: see fleet/tasks."""
 
-from fleet.tasks import namespace as namespace
+from fleet.tasks import namespace

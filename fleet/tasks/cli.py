@@ -8,7 +8,7 @@ A task is a function that takes `Options` first, then what only it understands, 
         from fleet.converge import ...   # imports of more than this module go inside: `inv --list` stays fast
 
 Names given to `task` are fields of `Options`: words of the command line that mean the same everywhere. The
-other parameters become options of that task alone (positional without a default); each needs a text in `help`.
+other parameters become options of that task alone (positional without a default), each with a text in `help`.
 Errors are raised as FleetError and shown here as their message, with their exit code.
 """
 
