@@ -87,9 +87,9 @@ def _range_fault(prop: Prop, value: str) -> str | None:
     if not NUMBER.fullmatch(value):
         return None
     if prop.maximum is not None and float(value) > prop.maximum:
-        return f"value must have a maximum value of {prop.maximum:g}"
+        return f"value must have a maximum value of {prop.maximum:.10g}"
     if prop.minimum is not None and float(value) < prop.minimum:
-        return f"value must have a minimum value of {prop.minimum:g}"
+        return f"value must have a minimum value of {prop.minimum:.10g}"
     return None
 
 
