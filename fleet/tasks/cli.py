@@ -105,7 +105,7 @@ def guarded(body: Callable[[], int | None]) -> int:
     """The exit code of `body`; whatever it raises becomes a message on stderr and its code."""
     try:
         code = body() or ExitCode.DONE
-        sys.stdout.flush()
+        flush_stdout()
         return code
     except FleetError as error:
         print(error, file=sys.stderr)
@@ -113,8 +113,8 @@ def guarded(body: Callable[[], int | None]) -> int:
     except KeyboardInterrupt:
         print("stopped by Ctrl-C", file=sys.stderr)
         return 130
-    except BrokenPipeError:  # the reader of stdout has gone (`inv plan | head`): not an error of ours
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except BrokenPipeError:
+        drop_stdout()
         return ExitCode.DONE
     except Exception as error:  # the boundary: users never see a traceback
         if os.environ.get("FLEET_DEBUG") == "1":
@@ -122,6 +122,19 @@ def guarded(body: Callable[[], int | None]) -> int:
         print(f"fleet failed in a way it should not: {type(error).__name__}: {error}", file=sys.stderr)
         print(f"the details are in {_write_traceback()}; please report them", file=sys.stderr)
         return ExitCode.ERROR
+
+
+def flush_stdout() -> None:
+    """Write out what stdout still holds, while a reader that has gone can be told from an error."""
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:
+        drop_stdout()
+
+
+def drop_stdout() -> None:
+    """Send the rest of stdout nowhere: its reader has gone (`inv plan | head`), which is no error of ours."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def confirm(question: str, options: Options) -> None:
@@ -163,7 +176,9 @@ def _argument(name: str) -> Argument:
     default = getattr(Options(), name)
     return Argument(
         names=tuple(filter(None, (name.replace("_", "-"), SHORT.get(name)))),
-        attr_name=name,
+        attr_name=name
+        if "_" in name
+        else None,  # Invoke makes an alias of it, endless if it is the name itself
         kind=list if isinstance(default, tuple) else type(default),
         default=None if isinstance(default, tuple) else default,
         help=HELP[name],

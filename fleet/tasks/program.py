@@ -9,6 +9,7 @@ from invoke.exceptions import Exit, ParseError
 from invoke.program import Program
 
 from fleet.core.errors import ExitCode
+from fleet.tasks.cli import drop_stdout, flush_stdout
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -30,6 +31,12 @@ class FleetProgram(Program):
         """Do --help and --list; Exit 64 for --help of a task that does not exist."""
         try:
             super().parse_cleanup()
+        except BrokenPipeError:
+            drop_stdout()
+            raise Exit from None
+        except Exit:
+            flush_stdout()
+            raise
         except ParseError as error:
             raise Exit(f"{error}{self._nearest(str(error))}", ExitCode.USAGE) from None
 
