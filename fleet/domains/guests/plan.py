@@ -42,16 +42,14 @@ def plan(
     a host path, by its name; they come first where they are in the plan. `restart`: do what interrupts guests too.
     """
     wanted = tuple(wanted)
-    here = {want.name: tuple(_container(want, facts, templates, providers, wanted, restart=restart)) for want in wanted}
-    made = [item for items in here.values() for item in items]
+    made = [item for want in wanted for item in _container(want, facts, templates, providers, restart=restart)]
     planned = tuple(item for item in made if isinstance(item, Step))
     notes = tuple(item for item in made if isinstance(item, Note))
     return Part(
         steps=_start_in_order(planned, wanted),
-        notes=(*notes, *_unmanaged(facts, wanted)),
+        notes=notes,
         digests={
-            f"guest {want.vmid}": facts.guests[want.vmid].config.digest if want.vmid in facts.guests else "absent"
-            for want in wanted
+            f"guest {want.vmid}": _digest(facts.guests.get(want.vmid)) for want in wanted
         },
     )
 
@@ -84,6 +82,23 @@ def plan_destroy(want: Container, facts: GuestFacts, *, stop: bool) -> Part:
     return Part(steps=steps.destroy(want, guest, stop_first=guest.running))
 
 
+def unmanaged(facts: GuestFacts, declared: frozenset[int]) -> Part:
+    """A note for every guest of the node that hosts.yml does not declare."""
+    return Part(
+        notes=tuple(
+            Note(
+                f"{guest.name} ({vmid})",
+                Why.UNMANAGED,
+                "carries the tag fleet, but is not in hosts.yml: never changed"
+                if TAG in guest.config.tags
+                else "not in hosts.yml: never changed",
+            )
+            for vmid, guest in sorted(facts.guests.items())
+            if vmid not in declared
+        )
+    )
+
+
 def watched_paths(wanted: Iterable[Container]) -> frozenset[str]:
     """The device nodes and bind sources whose presence on the host matters to these containers."""
     wanted = tuple(wanted)
@@ -102,7 +117,6 @@ def _container(
     facts: GuestFacts,
     templates: Mapping[str, str | Capture],
     providers: Mapping[str, tuple[str, ...]],
-    wanted: tuple[Container, ...],
     *,
     restart: bool,
 ) -> Iterator[Step | Note]:
@@ -248,12 +262,9 @@ def _locked(want: Container, lock: str) -> str:
 # ── the fleet as a whole ──────────────────────────────────────────────────────────────────────────
 
 
-def _unmanaged(facts: GuestFacts, wanted: tuple[Container, ...]) -> Iterator[Note]:
-    declared = {want.vmid for want in wanted}
-    for vmid, guest in sorted(facts.guests.items()):
-        if vmid not in declared:
-            left = "it carries the tag fleet but is not in hosts.yml" if TAG in guest.config.tags else "not in hosts.yml"
-            yield Note(f"{guest.name} ({vmid})", Why.UNMANAGED, f"{left}: never changed")
+def _digest(guest: Guest | None) -> str:
+    """What a saved plan remembers of a guest."""
+    return f"{guest.config.digest} {'running' if guest.running else 'stopped'}" if guest else "absent"
 
 
 def _start_in_order(planned: tuple[Step, ...], wanted: tuple[Container, ...]) -> tuple[Step, ...]:

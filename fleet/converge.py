@@ -1,0 +1,109 @@
+"""The road: desired (hosts.yml) + facts (one read of the host) -> plan -> guarded steps -> read again."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from fleet.core import plan as core
+from fleet.core.errors import HostError
+from fleet.core.plan import Note, Plan, Why
+from fleet.core.probe import compose, split
+from fleet.domains import guests, storage
+from fleet.domains.guests.facts import GuestFacts
+from fleet.domains.guests.spec import Container
+from fleet.domains.storage.facts import StorageFacts
+from fleet.domains.storage.spec import StorageSpec
+from fleet.host.jobs import Job, jobs_probe, read_jobs
+from fleet.host.shell import Shell
+from fleet.inventory import Inventory
+from fleet.selectors import Candidate, select
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """Everything that one read of a node says."""
+
+    guests: GuestFacts
+    storage: StorageFacts
+    jobs: tuple[Job, ...]  # of earlier runs: still running, or ended with nobody there to see it
+
+
+def gather(shell: Shell, inventory: Inventory) -> Facts:
+    """The facts of the node, in one remote execution."""
+    mark = f"fleet-{secrets.token_hex(12)}"
+    probes = (
+        *guests.probes(guests.watched_paths(inventory.containers)),
+        *storage.probes(inventory.storage.datasets),
+        jobs_probe(),
+    )
+    output = shell.run(compose(probes, mark))
+    if output.code:
+        raise HostError(f"reading the host failed (exit {output.code}): {output.err.strip() or 'it said nothing'}")
+    answers = split(output.out, mark)
+    found = guests.read(answers, mark)
+    if found.node != inventory.node.name:
+        raise HostError(
+            f"{inventory.node.address} is the node {found.node}, hosts.yml says node.name: {inventory.node.name}; "
+            "nothing was changed"
+        )
+    return Facts(found, storage.read(answers, inventory.storage.datasets), read_jobs(answers["jobs"]))
+
+
+def selected(
+    inventory: Inventory, facts: Facts | None, limit: Sequence[str], exclude: Sequence[str]
+) -> tuple[Container, ...]:
+    """The containers that --limit and --exclude mean; UsageError where they mean none."""
+    by_name = {want.name: want for want in inventory.containers}
+    chosen = select((_candidate(want, facts) for want in inventory.containers), limit, exclude)
+    return tuple(by_name[candidate.name] for candidate in chosen)
+
+
+def make_plan(
+    inventory: Inventory, facts: Facts, *, limit: Sequence[str] = (), exclude: Sequence[str] = (), restart: bool = False
+) -> Plan:
+    """What makes the node as hosts.yml says; with --limit or --exclude only what the chosen containers need."""
+    wanted = selected(inventory, facts, limit, exclude)
+    spec = inventory.storage if not limit and not exclude else _needed(inventory.storage, wanted)
+    parts = (
+        storage.plan(spec, facts.storage),
+        guests.plan(
+            wanted,
+            facts.guests,
+            storage.volume_ids(inventory.storage, facts.storage),
+            storage.providers(inventory.storage),
+            restart=restart,
+        ),
+    )
+    declared = frozenset(want.vmid for want in inventory.containers)
+    others = () if limit or exclude else (guests.unmanaged(facts.guests, declared), _not_yet(inventory))
+    plan = core.join(facts.guests.node, (*parts, *others))
+    return replace(plan, digests={**plan.digests, "hosts.yml": inventory.digest})
+
+
+def _candidate(want: Container, facts: Facts | None) -> Candidate:
+    status = ""
+    if facts is not None:
+        guest = facts.guests.guests.get(want.vmid)
+        status = "absent" if guest is None else "running" if guest.running else "stopped"
+    return Candidate(want.name, want.vmid, frozenset(want.tags), want.category or "", status)
+
+
+def _needed(spec: StorageSpec, wanted: tuple[Container, ...]) -> StorageSpec:
+    """The part of the storage that these containers stand on."""
+    binds = {mount.bind for want in wanted for mount in want.mounts}
+    storages = {mount.storage for want in wanted for mount in want.mounts} | {want.rootfs_storage for want in wanted}
+    kept = tuple(each for each in spec.storages if each.name in storages)
+    places = {value for each in kept for key, value in each.options if key in ("pool", "path")}
+    return StorageSpec(
+        pools=spec.pools,
+        datasets=tuple(each for each in spec.datasets if each.mountpoint in binds | places or each.name in places),
+        storages=kept,
+        templates=tuple(each for each in spec.templates if each.name in {want.template for want in wanted}),
+    )
+
+
+def _not_yet(inventory: Inventory) -> core.Part:
+    paths = ", ".join(inventory.not_managed_yet)
+    return core.Part(notes=(Note("hosts.yml", Why.NOT_YET, f"declared, not managed yet: {paths}"),) if paths else ())

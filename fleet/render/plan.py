@@ -1,0 +1,87 @@
+"""A plan as text: grouped by guest, both sides of each difference, a symbol and a word for each action."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Iterator
+
+from fleet.core.plan import LEFT_OVER, Difference, Impact, Note, Plan, Step, Why
+from fleet.render.lines import Line, counted, printable
+
+_SYMBOLS = {"create": "+", "download": "+", "destroy": "-", "start": ">", "shutdown": "<", "restart": "<>"}
+_STYLES = {"+": "green", "-": "red bold", ">": "cyan", "<": "yellow", "<>": "yellow", "~": "yellow"}
+_NOTE_STYLES = {Why.REFUSED: "red", Why.LOCKED: "red", Why.BY_HAND: "magenta", Why.WARNING: "magenta"}
+_SAID_ONCE = frozenset({Why.UNCHANGED, Why.UNMANAGED, Why.NOT_YET})
+
+
+def plan_lines(plan: Plan, *, commands: bool = False, verbose: bool = True) -> Iterator[Line]:
+    """The whole plan; with `commands` also the exact commands. Without `verbose` only what is to be done."""
+    subjects = dict.fromkeys(
+        [step.subject for step in plan.steps] + [note.subject for note in plan.notes if note.why not in _SAID_ONCE]
+    )
+    for subject in subjects:
+        yield Line(subject, "bold")
+        for step in plan.steps:
+            if step.subject == subject:
+                yield from _step(step, commands)
+        for note in plan.notes:
+            if note.subject == subject and note.why not in _SAID_ONCE:
+                yield Line(f"  ! {note.why}: {printable(note.text)}", _NOTE_STYLES.get(note.why, ""))
+        yield Line("")
+    if verbose:
+        yield from _said_once(plan.notes)
+    yield Line(headline(plan), "bold")
+
+
+def headline(plan: Plan) -> str:
+    """One sentence: how much of what there is to do."""
+    counts = Counter(step.action for step in plan.steps)
+    what = ", ".join(f"{number} to {action}" for action, number in counts.items()) or "nothing to do"
+    left = Counter(note.why for note in plan.notes if note.why in LEFT_OVER or note.why in _WAITING)
+    rest = "".join(f"; {counted(number, f'difference {why}', f'differences {why}')}" for why, number in left.items())
+    unchanged = sum(note.why is Why.UNCHANGED for note in plan.notes)
+    same = f"; {unchanged} unchanged" if unchanged else ""
+    return f"{plan.node}: {what}{rest}{same}."
+
+
+_WAITING = frozenset({Why.PENDING, Why.NEEDS_RESTART})
+
+
+def difference_text(difference: Difference) -> str:
+    """`memory: 2048 -> 4096`; a value that is not there is said in words."""
+    if difference.was is None:
+        return f"{difference.key}: {printable(difference.want or '')}"
+    want = printable(difference.want) if difference.want is not None else "(not set)"
+    return f"{difference.key}: {printable(difference.was)} -> {want}"
+
+
+def _step(step: Step, commands: bool) -> Iterator[Line]:
+    symbol = _SYMBOLS.get(step.action, "~")
+    impact = f", {_impact(step)}" if step.impact is not Impact.NONE else ""
+    yield Line(f"  {symbol} {step.action}{impact}", _STYLES[symbol])
+    for difference in step.because:
+        effect = f"  [{difference.impact}: {difference.reason}]" if difference.reason else ""
+        yield Line(f"      {difference_text(difference)}{effect}")
+    if commands:
+        for each in step.do:
+            yield Line(f"      $ {printable(each.sh())}", "dim")
+
+
+def _impact(step: Step) -> str:
+    away = f", about {step.downtime:.0f} s of downtime" if step.downtime else ""
+    return f"impact {step.impact}{away}"
+
+
+def _said_once(notes: Iterable[Note]) -> Iterator[Line]:
+    """Notes that many subjects share, one line for each text."""
+    groups: dict[tuple[Why, str], list[str]] = {}
+    for note in notes:
+        if note.why in _SAID_ONCE:
+            groups.setdefault((note.why, note.text), []).append(note.subject)
+    for (why, text), subjects in groups.items():
+        if why is Why.NOT_YET:
+            yield Line(f"  {text}", "dim")
+        else:
+            yield Line(f"  = {why}: {text} ({len(subjects)}): {', '.join(subjects)}", "dim")
+    if groups:
+        yield Line("")

@@ -1,0 +1,140 @@
+"""A run as it goes on: a live view on a terminal, plain lines in a pipe, nothing superfluous in either."""
+
+from __future__ import annotations
+
+import sys
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+from fleet.core.plan import Plan, Step
+from fleet.host.apply import Result, Watcher
+from fleet.host.guarded import Outcome
+from fleet.render.lines import Line, counted, is_terminal, printable, show
+from fleet.render.plan import difference_text
+
+_STYLES = {Outcome.DONE: "green", Outcome.SKIPPED: "dim", Outcome.FAILED: "red bold", Outcome.STALE: "red"}
+_BAD = frozenset({Outcome.FAILED, Outcome.STALE, Outcome.NOT_RUN, Outcome.DETACHED})
+_LOG_SHOWN = 12  # lines of a failed step's log; the journal has the rest
+
+
+@contextmanager
+def watching(total: int) -> Iterator[Watcher]:
+    """A watcher that shows the run on stderr while the block runs."""
+    if is_terminal(sys.stderr):
+        with _live(total) as watcher:
+            yield watcher
+    else:
+        yield _plain()
+
+
+def result_lines(result: Result) -> Iterator[Line]:
+    """One step's end; its log where something is to be learned from it."""
+    took = f"  {result.seconds:.1f} s" if result.seconds else ""
+    yield Line(
+        f"{result.outcome:<11} {result.step.subject}: {result.step.action}{took}", _STYLES.get(result.outcome, "yellow")
+    )
+    if result.outcome in _BAD:
+        for line in result.log[-_LOG_SHOWN:]:
+            yield Line(f"            {printable(line)}")
+    else:
+        for line in result.log:
+            if "WARN" in line or "warning" in line.lower():
+                yield Line(f"            {printable(line)}", "yellow")
+
+
+def run_lines(results: Sequence[Result], left: Plan, seconds: float) -> Iterator[Line]:
+    """The end of a run: how the steps ended, and what a fresh read of the host still asks for."""
+    counts = {outcome: sum(result.outcome is outcome for result in results) for outcome in Outcome}
+    said = ", ".join(f"{number} {outcome}" for outcome, number in counts.items() if number)
+    yield Line(f"{counted(len(results), 'step')} in {seconds:.1f} s: {said or 'nothing done'}", "bold")
+    if counts[Outcome.DETACHED]:
+        return
+    if not left:
+        yield Line("read again: the host is as hosts.yml says", "green")
+        return
+    yield Line(f"read again: {counted(len(left.steps), 'step')} left", "red bold")
+    for step in left.steps:
+        yield Line(f"  {step.subject}: {step.action}: {'; '.join(map(difference_text, step.because))}", "red")
+
+
+def run_data(results: Sequence[Result], left: Plan, seconds: float, exit_code: int) -> dict[str, object]:
+    """The end of a run as JSON-ready data."""
+    return {
+        "exit": exit_code,
+        "seconds": round(seconds, 2),
+        "steps": [
+            {
+                "id": result.step.id,
+                "subject": result.step.subject,
+                "action": result.step.action,
+                "outcome": result.outcome.value,
+                "seconds": round(result.seconds, 2),
+                "log": list(result.log),
+            }
+            for result in results
+        ],
+        "left": [step.id for step in left.steps],
+    }
+
+
+def _plain() -> Watcher:
+    lock = threading.Lock()
+
+    def tell(lines: Sequence[Line]) -> None:
+        with lock:
+            show(lines, sys.stderr)
+
+    return Watcher(
+        started=lambda step: None,
+        said=lambda step, line: None,
+        ended=lambda result: tell(tuple(result_lines(result))),
+        stopping=lambda running: tell((Line(_stopping(running)),)),
+    )
+
+
+@contextmanager
+def _live(total: int) -> Iterator[Watcher]:
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+    from rich.progress import TaskID
+
+    console = Console(stderr=True, highlight=False)
+    progress = Progress(
+        SpinnerColumn(), TextColumn("{task.description}", markup=False), BarColumn(bar_width=20), MofNCompleteColumn(),
+        TimeElapsedColumn(), console=console, transient=True,
+    )
+    rows: dict[str, TaskID] = {}
+    lock = threading.Lock()
+    with progress:
+        overall = progress.add_task("all steps", total=total)
+
+        def started(step: Step) -> None:
+            with lock:
+                rows[step.id] = progress.add_task(f"{step.subject}: {step.action}", total=None)
+
+        def said(step: Step, line: str) -> None:
+            with lock:
+                if step.id in rows and line.strip():
+                    text = f"{step.subject}: {step.action}: {printable(line.strip())}"
+                    progress.update(rows[step.id], description=text[: max(20, console.width - 45)])
+
+        def ended(result: Result) -> None:
+            with lock:
+                if result.step.id in rows:
+                    progress.remove_task(rows.pop(result.step.id))
+                progress.advance(overall)
+                for line in result_lines(result):
+                    console.print(line.text, style=line.style or None, markup=False, soft_wrap=True)
+
+        def stopping(running: int) -> None:
+            console.print(_stopping(running), style="yellow")
+
+        yield Watcher(started, said, ended, stopping)
+
+
+def _stopping(running: int) -> str:
+    return (
+        f"stopping: waiting for {counted(running, 'running step')}, nothing more is started; "
+        "Ctrl-C again leaves them running on the host"
+    )

@@ -1,0 +1,121 @@
+"""One run against a node: lock, follow what earlier runs left running, read, plan, ask, apply, read again."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+
+from fleet.converge import Facts, gather
+from fleet.core.errors import ExitCode, StalePlan
+from fleet.core.plan import Note, Plan, Step, Why
+from fleet.host import jobs as host_jobs
+from fleet.host.apply import Result, apply
+from fleet.host.connect import connect
+from fleet.host.guarded import Outcome
+from fleet.host.journal import Journal
+from fleet.host.lock import NodeLock
+from fleet.host.shell import Shell
+from fleet.inventory import Inventory
+from fleet.render.lines import Line, show
+from fleet.render.run import watching
+
+Planner = Callable[[Facts], Plan]
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """What became of a run: the plan, the result of each step, and the plan that a fresh read still asks for."""
+
+    plan: Plan
+    results: tuple[Result, ...]
+    left: Plan
+    seconds: float
+
+    @property
+    def unsettled(self) -> tuple[Step, ...]:
+        """The steps that the fresh read still asks for, the failed ones included."""
+        return self.left.steps
+
+    @property
+    def exit_code(self) -> int:
+        """0 all done; 3 some steps failed or are left; 6 nothing failed, but a safety rule stood in the way."""
+        bad = {Outcome.FAILED, Outcome.STALE, Outcome.NOT_RUN, Outcome.DETACHED}
+        if self.left.steps or any(result.outcome in bad for result in self.results):
+            return ExitCode.SOME_FAILED
+        return exit_code_of(self.left.notes)
+
+
+def exit_code_of(notes: Sequence[Note]) -> int:
+    """6 where a safety rule refused something, 3 where a lock kept a guest as it is, else 0."""
+    if any(note.why is Why.REFUSED for note in notes):
+        return ExitCode.REFUSED
+    return ExitCode.SOME_FAILED if any(note.why is Why.LOCKED for note in notes) else ExitCode.DONE
+
+
+@contextmanager
+def connected(inventory: Inventory) -> Iterator[Shell]:
+    """A shell on the inventory's node, let go of at the end."""
+    shell = connect(inventory.node)
+    try:
+        yield shell
+    finally:
+        shell.close()
+
+
+def execute(
+    inventory: Inventory,
+    what: str,
+    planner: Planner,
+    *,
+    jobs: int,
+    agree: Callable[[Plan], None],
+    saved: Plan | None = None,
+) -> Run:
+    """Plan from a fresh read under the node's lock, ask `agree`, apply, and read again.
+
+    `saved`: runs the steps of this plan instead; StalePlan where the host or hosts.yml has changed since.
+    """
+    began = time.monotonic()
+    with connected(inventory) as shell, NodeLock(shell, what):
+        facts = _settled(shell, inventory)
+        plan = planner(facts)
+        if saved is not None:
+            _refuse_stale(saved, plan)
+            plan = saved
+        agree(plan)
+        if not plan:
+            return Run(plan, (), plan, time.monotonic() - began)
+        run = f"{time.strftime('%Y%m%dT%H%M%S', time.gmtime())}-{os.getpid()}"
+        with Journal(inventory.node.name, run) as journal:
+            journal.write("run", what=what, steps=len(plan.steps))
+            with watching(len(plan.steps)) as watcher:
+                results = apply(shell, plan, run=run, jobs=jobs, watcher=journal.watch(watcher))
+            left = replace(plan, steps=(), notes=())
+            if not any(result.outcome is Outcome.DETACHED for result in results):
+                left = planner(gather(shell, inventory))
+            outcome = Run(plan, results, left, time.monotonic() - began)
+            journal.write("end", exit=outcome.exit_code, seconds=round(outcome.seconds, 2))
+    return outcome
+
+
+def _settled(shell: Shell, inventory: Inventory) -> Facts:
+    """The facts, once nothing of an earlier run goes on any more."""
+    facts = gather(shell, inventory)
+    if not facts.jobs:
+        return facts
+    for job in facts.jobs:
+        show([Line(f"an earlier run left this on the host: {job.title}; following it")], sys.stderr)
+        ended = host_jobs.follow(shell, job)
+        show([Line(f"it ended{'' if ended.code in (0, 100) else f' with code {ended.code}'}")], sys.stderr)
+    return gather(shell, inventory)
+
+
+def _refuse_stale(saved: Plan, fresh: Plan) -> None:
+    keys = {*saved.digests, *fresh.digests}
+    changed = sorted(key for key in keys if saved.digests.get(key) != fresh.digests.get(key))
+    if changed:
+        raise StalePlan(f"the plan is stale, nothing was changed: {', '.join(changed)} changed since; plan again")

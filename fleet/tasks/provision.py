@@ -1,0 +1,228 @@
+"""plan, apply, status, provision.*: make the node as hosts.yml says."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from fleet.core.errors import ExitCode, Refused, UsageError
+from fleet.tasks.cli import Options, confirm, inventory_path, task
+
+if TYPE_CHECKING:
+    from fleet.converge import Facts
+    from fleet.core.plan import Plan
+    from fleet.domains.guests.spec import Container
+    from fleet.inventory import Inventory
+    from fleet.run import Planner, Run
+
+_SELECTION = ("inventory", "limit", "exclude")
+
+
+@task(
+    *_SELECTION, "commands", "json", "restart", "detailed_exitcode",
+    help={"out": "save the plan to this file; `inv apply FILE` runs exactly that, or refuses if the host has changed"},
+)
+def plan(options: Options, out: str = "") -> int:
+    """Show what would change on the host; change nothing."""
+    from fleet.converge import gather
+    from fleet.run import connected
+
+    inventory = _load(options)
+    with connected(inventory) as shell:
+        made = _planner(inventory, options)(gather(shell, inventory))
+    if out:
+        from datetime import UTC, datetime
+
+        from fleet.planfile import save
+
+        save(
+            Path(out), made, created=datetime.now(UTC).isoformat(timespec="seconds"), limit=options.limit,
+            exclude=options.exclude, restart=options.restart,
+        )
+    return _shown(made, options)
+
+
+@task("inventory", "commands", "json", "yes", "jobs", help={"file": "a plan that `inv plan --out FILE` saved"})
+def apply(options: Options, file: str) -> int:
+    """Run exactly the steps of a saved plan; refuse if the host or hosts.yml has changed since."""
+    from dataclasses import replace
+
+    from fleet.planfile import load
+
+    saved = load(Path(file))
+    selection = replace(options, limit=saved.limit, exclude=saved.exclude, restart=saved.restart)
+    inventory = _load(options)
+    return _execute(inventory, f"apply {file}", _planner(inventory, selection), options, saved.plan)
+
+
+@task(*_SELECTION, "check", "diff", "commands", "json", "yes", "jobs", "restart", "detailed_exitcode", name="all")
+def all_(options: Options) -> int:
+    """Make the host match hosts.yml: storage, then containers; nothing is ever recreated or destroyed."""
+    inventory = _load(options)
+    return _plan_and_execute(inventory, "provision.all", _planner(inventory, options), options)
+
+
+@task(
+    "inventory", "check", "diff", "commands", "json", "yes", "jobs", "restart", "detailed_exitcode",
+    help={"name": "a container of hosts.yml; any selector of --limit will do"},
+)
+def one(options: Options, name: str) -> int:
+    """Make one container, and the storage that it stands on, match hosts.yml."""
+    from dataclasses import replace
+
+    inventory = _load(options)
+    chosen = replace(options, limit=(name,))
+    return _plan_and_execute(inventory, f"provision.one {name}", _planner(inventory, chosen), chosen)
+
+
+@task("inventory", "check", "commands", "json", "yes", help={"name": "a container of hosts.yml that exists on the host"})
+def adopt(options: Options, name: str) -> int:
+    """Let fleet manage a container that exists already: put the tag fleet on it, and change nothing else."""
+    from fleet.core.plan import join
+    from fleet.domains.guests import plan_adopt
+
+    inventory = _load(options)
+    want = _named(inventory, name)
+
+    def planner(facts: Facts) -> Plan:
+        return join(facts.guests.node, [plan_adopt(want, facts.guests)])
+
+    return _plan_and_execute(inventory, f"provision.adopt {name}", planner, options)
+
+
+@task(
+    "inventory", "check", "commands", "json", "yes",
+    help={
+        "name": "a container of hosts.yml that fleet manages",
+        "allow-destroy": "the name once more: the word without which nothing is destroyed",
+        "stop": "shut it down first if it is running",
+    },
+)
+def destroy(options: Options, name: str, allow_destroy: str = "", stop: bool = False) -> int:
+    """Destroy one container and its volumes. Needs --allow-destroy=NAME; refuses protected and foreign ones."""
+    from fleet.core.plan import join
+    from fleet.domains.guests import plan_destroy
+
+    inventory = _load(options)
+    want = _named(inventory, name)
+    if allow_destroy != want.name:
+        raise Refused(f"destroying {want.name} and its data needs your word: --allow-destroy={want.name}")
+
+    def planner(facts: Facts) -> Plan:
+        return join(facts.guests.node, [plan_destroy(want, facts.guests, stop=stop)])
+
+    return _plan_and_execute(inventory, f"provision.destroy {name}", planner, options)
+
+
+@task(*_SELECTION, "json")
+def status(options: Options) -> int:
+    """Show every container: declared, on the host, running, and whether it is as hosts.yml says."""
+    from fleet.converge import gather, make_plan, selected
+    from fleet.render.status import status_data, status_lines
+    from fleet.run import connected
+
+    inventory = _load(options)
+    with connected(inventory) as shell:
+        facts = gather(shell, inventory)
+    wanted = selected(inventory, facts, options.limit, options.exclude)
+    made = make_plan(inventory, facts, limit=options.limit, exclude=options.exclude)
+    if options.json:
+        _print_json(status_data(wanted, facts, made))
+    else:
+        from fleet.render.lines import show
+
+        show(status_lines(wanted, facts, made))
+    return ExitCode.DONE
+
+
+# ── what they share ───────────────────────────────────────────────────────────────────────────────
+
+
+def _load(options: Options) -> Inventory:
+    from fleet.inventory import load
+
+    return load(inventory_path(options))
+
+
+def _named(inventory: Inventory, name: str) -> Container:
+    from difflib import get_close_matches
+
+    by_name = {want.name: want for want in inventory.containers}
+    if name not in by_name:
+        near = get_close_matches(name, by_name, n=1)
+        hint = f"; did you mean {near[0]}?" if near else ""
+        raise UsageError(f"hosts.yml has no container {name}{hint}")
+    return by_name[name]
+
+
+def _planner(inventory: Inventory, options: Options) -> Planner:
+    from fleet.converge import make_plan
+
+    return lambda facts: make_plan(
+        inventory, facts, limit=options.limit, exclude=options.exclude, restart=options.restart
+    )
+
+
+def _plan_and_execute(inventory: Inventory, what: str, planner: Planner, options: Options) -> int:
+    from fleet.converge import gather
+    from fleet.run import connected
+
+    if not options.check:
+        return _execute(inventory, what, planner, options)
+    with connected(inventory) as shell:
+        made = planner(gather(shell, inventory))
+    return _shown(made, options)
+
+
+def _execute(
+    inventory: Inventory, what: str, planner: Planner, options: Options, saved: Plan | None = None
+) -> int:
+    from fleet.render.lines import counted
+    from fleet.run import execute
+
+    def agree(made: Plan) -> None:
+        if not options.json:
+            _show(made, options)
+        if made:
+            confirm(f"Run {counted(len(made.steps), 'step')} on {made.node}?", options)
+
+    run = execute(inventory, what, planner, jobs=options.jobs, agree=agree, saved=saved)
+    _show_run(run, options)
+    if run.plan and run.exit_code == ExitCode.DONE and options.detailed_exitcode:
+        return ExitCode.CHANGES_PENDING
+    return run.exit_code
+
+
+def _shown(made: Plan, options: Options) -> int:
+    """Show a plan that is not run; 2 with --detailed-exitcode where there is something to do."""
+    if options.json:
+        from fleet.planfile import plan_data
+
+        _print_json(plan_data(made))
+    else:
+        _show(made, options)
+    return ExitCode.CHANGES_PENDING if made and options.detailed_exitcode else ExitCode.DONE
+
+
+def _show(made: Plan, options: Options) -> None:
+    from fleet.render.lines import show
+    from fleet.render.plan import plan_lines
+
+    show(plan_lines(made, commands=options.commands))
+
+
+def _show_run(run: Run, options: Options) -> None:
+    from fleet.render.run import run_data, run_lines
+
+    if options.json:
+        _print_json(run_data(run.results, run.left, run.seconds, run.exit_code))
+    elif run.plan:
+        from fleet.render.lines import show
+
+        show(run_lines(run.results, run.left, run.seconds))
+
+
+def _print_json(data: object) -> None:
+    import json
+
+    print(json.dumps(data, indent=2, ensure_ascii=False))
