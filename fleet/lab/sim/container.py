@@ -1,156 +1,131 @@
-"""The process 1 of a running guest: namespaces and a file tree of its own, made from /var/lib/lxc/ID/config.
-
-A guest sees its root file system and mount points at `/`, the machine's programs under /run/host (its own /usr/bin links there), and
-itself in /proc. Killing this process ends all that runs in the guest.
-"""
+"""One container on this node: loading and saving its configuration, its locks, whether it runs."""
 
 from __future__ import annotations
 
 import os
-import signal
-import time
-from typing import NoReturn
+import sys
+from contextlib import AbstractContextManager
 
-from . import linux
+from . import conf, errors, files, machine, paths, vmlist
+from .conf import Config
+from .errors import ConfigMissing, Die
 
-NAMESPACES = linux.NEWNS | linux.NEWPID | linux.NEWUTS | linux.NEWIPC
-NODE_ENVIRONMENT = {"PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "HOME": "/root", "USER": "root",
-                    "LANG": "C.UTF-8"}
-FACTS = "/run/fleet-lab/guest"  # FACTS/ID/: meminfo, uid_map, guest.json; written by runtime.py
-_MACHINE = "/usr/local/lib/fleet-lab/machine"
-_NEW_ROOT = "/run/fleet-lab/newroot"
-_DEVICES = ("null", "zero", "full", "random", "urandom", "tty")
-
-Config = list[tuple[str, str]]
+LOCK_TIMEOUT = 10.0  # seconds
+RESERVE_TIMEOUT = 5.0  # seconds, when a new configuration is reserved
 
 
-def config_file(vmid: int) -> str:
-    """Where the LXC configuration of a container that was started is."""
-    return f"/var/lib/lxc/{vmid}/config"
+def path(vmid: int) -> str:
+    """The configuration file, as Proxmox names it."""
+    return f"{paths.PVE}/nodes/{machine.node()}/lxc/{vmid}.conf"
 
 
-def read_config(vmid: int) -> Config:
-    """The lines of an LXC configuration as (key, value)."""
-    with open(config_file(vmid), encoding="utf-8") as file:
-        lines = (line.partition("=") for line in file if "=" in line and not line.startswith("#"))
-        return [(key.strip(), value.strip()) for key, _, value in lines]
+def exists(vmid: int) -> bool:
+    """Whether this node has a configuration for the VMID."""
+    return os.path.exists(paths.real(path(vmid)))
 
 
-def start_init(vmid: int) -> int:
-    """Make process 1 of a guest, and say its PID. Called by the monitor, whose child it becomes."""
-    reading, writing = os.pipe()
-    middle = os.fork()
-    if middle == 0:
-        try:
-            _between(vmid, writing)
-        except BaseException as error:
-            os.write(writing, f"{type(error).__name__}: {error}".encode())
-        os._exit(1)
-    os.close(writing)
-    with os.fdopen(reading, "rb") as answers:
-        answer = answers.read().decode()
-    os.waitpid(middle, 0)
-    pid, _, problem = answer.partition(" ")
-    if not pid.isdigit() or problem:
-        raise OSError(0, f"the tree of container {vmid} could not be built: {answer}")
-    return int(pid)
-
-
-def _between(vmid: int, writing: int) -> NoReturn:
-    """New namespaces; the child is process 1 of the new PID namespace and outlives this process."""
-    os.dup2(writing, 3)
-    os.closerange(4, 1 << 20)  # the monitor's sockets are none of a guest's business
-    signal.set_wakeup_fd(-1)
-    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-    linux.unshare(NAMESPACES)
-    if os.fork() == 0:
-        try:
-            pid = os.readlink("/proc/self")  # as the node sees it
-            build(vmid, read_config(vmid))
-            os.write(3, pid.encode())
-            os.close(3)
-            _be_init()
-        except BaseException as error:
-            os.write(3, f" {type(error).__name__}: {error}".encode())
-        os._exit(1)
-    os._exit(0)
-
-
-def _be_init() -> NoReturn:
-    """Reap the guest's orphans for ever."""
-    linux.set_process_name("systemd")
-    null = os.open("/dev/null", os.O_RDWR)
-    for fd in (0, 1, 2):
-        os.dup2(null, fd)
-    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGCHLD})
-    while True:
-        signal.sigwait({signal.SIGCHLD})
-        _reap()
-
-
-def _reap() -> None:
+def load(vmid: int) -> Config:
+    """The configuration; ConfigMissing if there is none. Lines that do not parse are warned about on stderr."""
     try:
-        while os.waitpid(-1, os.WNOHANG)[0]:
-            pass
-    except ChildProcessError:
-        return
+        with open(paths.real(path(vmid)), "rb") as file:
+            raw = file.read()
+    except FileNotFoundError:
+        raise ConfigMissing(machine.node(), vmid) from None
+    errors.left(0)
+    return conf.parse(raw, vmid, lambda text: print(text, file=sys.stderr))
 
 
-def build(vmid: int, config: Config) -> None:
-    """Mount the guest's tree and make it `/`."""
-    values = dict(config)
-    linux.mount("none", "/", flags=linux.MS_REC | linux.MS_PRIVATE)
-    os.makedirs(_NEW_ROOT, exist_ok=True)
-    linux.bind(values["lxc.rootfs.path"], _NEW_ROOT)
-    for name in ("dev", "proc", "run", "sys", "tmp"):
-        os.makedirs(f"{_NEW_ROOT}/{name}", exist_ok=True)
-    _mount_run(vmid)
-    _mount_dev()
-    for key, value in config:
-        if key == "lxc.mount.entry":
-            source, target, _, options, *_ = value.split()
-            mount_entry(source.replace("\\040", " "), f"{_NEW_ROOT}/{target.replace(chr(92) + '040', ' ')}",
-                        options.split(","))
-    linux.mount("proc", f"{_NEW_ROOT}/proc", "proc", linux.MS_NOSUID | linux.MS_NODEV | linux.MS_NOEXEC)
-    for source, target in (("meminfo", "meminfo"), ("uid_map", "1/uid_map"), ("uid_map", "1/gid_map")):
-        linux.bind(f"{FACTS}/{vmid}/{source}", f"{_NEW_ROOT}/proc/{target}", read_only=True)
-    linux.enter_root(_NEW_ROOT)
-    linux.set_hostname(values["lxc.uts.name"])
+def save(vmid: int, config: Config) -> None:
+    """Write the configuration."""
+    for key, value in config.keys.items():
+        if key != "description" and "\n" in value:
+            raise Die(f"detected invalid newline inside property '{key}'", 255)
+    new = not exists(vmid)
+    files.write(path(vmid), conf.render(config))
+    if new:
+        vmlist.refresh()
 
 
-def mount_entry(source: str, target: str, options: list[str]) -> None:
-    """One lxc.mount.entry: a bind mount of a directory or of a device node."""
-    if not os.path.exists(source) and "optional" in options:
-        return
-    if os.path.isdir(source):
-        os.makedirs(target, exist_ok=True)
-    else:
-        os.makedirs(os.path.dirname(target), exist_ok=True)
-        with open(target, "ab"):
-            pass
-    linux.bind(source, target, read_only="ro" in options)
+def delete(vmid: int) -> None:
+    """Remove the configuration."""
+    files.remove(path(vmid))
+    vmlist.refresh()
 
 
-def _mount_run(vmid: int) -> None:
-    """An empty /run, with the machine's programs and the facts about this guest in it."""
-    run = f"{_NEW_ROOT}/run"
-    linux.mount("tmpfs", run, "tmpfs", linux.MS_NOSUID | linux.MS_NODEV, "mode=755")
-    os.mkdir(f"{run}/host")
-    linux.bind(_MACHINE, f"{run}/host", read_only=True)
-    os.mkdir(f"{run}/guest")
-    linux.bind(f"{FACTS}/{vmid}", f"{run}/guest", read_only=True)
+def locked(vmid: int, timeout: float = LOCK_TIMEOUT) -> AbstractContextManager[None]:
+    """Hold the lock of the configuration file."""
+    return files.locked(f"{paths.LOCKS}/pve-config-{vmid}.lock", timeout)
 
 
-def _mount_dev() -> None:
-    dev = f"{_NEW_ROOT}/dev"
-    linux.mount("none", dev, "tmpfs", 0, "mode=755,size=492k")
-    for name in _DEVICES:
-        with open(f"{dev}/{name}", "ab"):
-            linux.bind(f"/dev/{name}", f"{dev}/{name}")
-    for name, target in (("fd", "/proc/self/fd"), ("stdin", "/proc/self/fd/0"), ("stdout", "/proc/self/fd/1"),
-                         ("stderr", "/proc/self/fd/2")):
-        os.symlink(target, f"{dev}/{name}")
-    os.mkdir(f"{dev}/shm")
-    os.mkdir(f"{dev}/pts")
-    linux.bind("/dev/pts", f"{dev}/pts")
-    os.symlink("pts/ptmx", f"{dev}/ptmx")
+def check_lock(config: Config) -> None:
+    """Refuse where the configuration has a `lock:`."""
+    if "lock" in config.keys:
+        raise Die(f"CT is locked ({config.keys['lock']})")
+
+
+def set_lock(vmid: int, name: str) -> Config:
+    """Write `lock: NAME` into an unlocked configuration; the configuration."""
+    with locked(vmid):
+        config = load(vmid)
+        check_lock(config)
+        config.keys["lock"] = name
+        save(vmid, config)
+        return config
+
+
+def remove_lock(vmid: int, name: str | None = None) -> None:
+    """Take `lock:` out again: a lock of this name, or any."""
+    with locked(vmid):
+        config = load(vmid)
+        lock = config.keys.get("lock")
+        if lock is None:
+            wanted = f"lock '{name}'" if name else "any lock"
+            raise Die(f"no lock found trying to remove {wanted}")
+        if name is not None and lock != name:
+            raise Die(f"found lock '{lock}' trying to remove lock '{name}'")
+        del config.keys["lock"]
+        save(vmid, config)
+
+
+def check_protection(config: Config, what: str) -> None:
+    """Refuse where the protection flag is set."""
+    if config.keys.get("protection") == "1":
+        raise Die(f"{what} - protection mode enabled")
+
+
+def running(vmid: int) -> bool:
+    """Whether the container runs (Proxmox reads /proc/net/unix to its end, which leaves errno 0)."""
+    from . import runtime
+
+    errors.left(0)
+    return vmid in runtime.running()
+
+
+def is_template(config: Config) -> bool:
+    """Whether the container is a template."""
+    return config.keys.get("template") == "1"
+
+
+def unprivileged(config: Config) -> bool:
+    """Whether the container is unprivileged."""
+    return config.keys.get("unprivileged") == "1"
+
+
+def create_and_lock(vmid: int, force: bool) -> None:
+    """Reserve the VMID with a configuration that holds nothing but `lock: create`."""
+    with locked(vmid, RESERVE_TIMEOUT):
+        if force and exists(vmid):
+            config = load(vmid)
+            check_lock(config)
+        else:
+            check_unused(vmid)
+            config = Config()
+        config.keys["lock"] = "create"
+        save(vmid, config)
+
+
+def check_unused(vmid: int) -> None:
+    """Refuse a VMID that any guest of the cluster has."""
+    found = vmlist.guests().get(vmid)
+    if found is not None:
+        raise Die(f"{found.title} {vmid} already exists on node '{found.node}'")
