@@ -1,0 +1,1 @@
+"""What touches a machine? The shell port and its transports, jobs, lock, apply, journal."""
