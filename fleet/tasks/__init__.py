@@ -1,6 +1,6 @@
 """The Invoke tasks: thin functions that read options, call, render and return an exit code.
 
-A new module of tasks is one line here; see fleet/tasks/cli.py for how a task is written.
+See fleet/tasks/cli.py for how a task is written; a new one gets its place in the namespace here.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ import sys
 
 from invoke.collection import Collection
 
-from fleet.tasks import init
+from fleet.tasks import init, provision
 from fleet.tasks.program import take_over
 
 # Invoke switches byte code files off for all that it loads; compiling fleet anew in every run would cost more
@@ -17,5 +17,16 @@ from fleet.tasks.program import take_over
 sys.dont_write_bytecode = bool(sys.flags.dont_write_bytecode)
 take_over()
 
-namespace = Collection()
-namespace.add_task(init.init)
+namespace = Collection(
+    init.init,
+    provision.plan,
+    provision.apply,
+    provision.status,
+    Collection(
+        "provision",
+        provision.all_,
+        provision.one,
+        provision.adopt,
+        provision.destroy,
+    ),
+)

@@ -29,8 +29,8 @@ from invoke.tasks import Task as InvokeTask
 from fleet.core.errors import ExitCode, FleetError, Refused, UsageError
 
 SELECTORS = (
-    "a name, a pattern like 'arr*', a VMID, a range like 100-110, tag:NAME, category:NAME, status:running,"
-    " or any of these after '!' for all others; several with commas"
+    "WHICH is a name, a pattern like 'arr*', a VMID, a range like 100-110, tag:NAME, category:NAME, status:running,"
+    " or one of these after '!' for all others; several with commas"
 )
 
 
@@ -53,8 +53,8 @@ class Options:
 
 HELP: Mapping[str, str] = {
     "inventory": "the file to read instead of hosts.yml of this folder or the nearest above it",
-    "limit": f"only these guests: {SELECTORS}",
-    "exclude": "all guests but these; the same forms as --limit",
+    "limit": f"WHICH: only these guests; {SELECTORS}",
+    "exclude": "WHICH: all guests but these; written as for --limit",
     "check": "show what would be done and stop there; nothing is changed",
     "diff": "show both sides of each difference while applying",
     "commands": "show the exact commands that would run on the host",
