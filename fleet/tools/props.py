@@ -32,9 +32,7 @@ def print_props(props: Mapping[str, str], default_key: str = "", first: Iterable
     """The property string as Proxmox prints it: default key bare, then `first`, then the rest sorted."""
     leading = [key for key in (default_key, *first) if key and key in props]
     rest = sorted(key for key in props if key not in leading)
-    return ",".join(
-        props[key] if key == default_key else f"{key}={props[key]}" for key in (*leading, *rest)
-    )
+    return ",".join(props[key] if key == default_key else f"{key}={props[key]}" for key in (*leading, *rest))
 
 
 def parse_bool(text: str) -> bool:

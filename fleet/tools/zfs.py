@@ -7,11 +7,15 @@ from collections.abc import Iterable
 from fleet.core.command import Command, command
 from fleet.tools.sizes import parse_size, print_size
 
-_SIZES = frozenset({"quota", "refquota", "reservation", "refreservation", "recordsize", "special_small_blocks", "volsize"})
+_SIZES = frozenset(
+    {"quota", "refquota", "reservation", "refreservation", "recordsize", "special_small_blocks", "volsize"}
+)
 _ALIASES = {("acltype", "posixacl"): "posix", ("acltype", "noacl"): "off", ("atime", "yes"): "on"}
 
 #: Properties that `zfs set` cannot change after creation (zfsprops(7)).
-ONLY_AT_CREATION = frozenset({"casesensitivity", "normalization", "utf8only", "encryption", "keyformat", "volblocksize"})
+ONLY_AT_CREATION = frozenset(
+    {"casesensitivity", "normalization", "utf8only", "encryption", "keyformat", "volblocksize"}
+)
 
 
 def normal(name: str, value: str) -> str:

@@ -56,11 +56,15 @@ class Comparison:
 def compare(want: Container, config: Config, *, running: bool, devices_hotplug: bool) -> Comparison:
     """What differs between a container and what hosts.yml says of it."""
     slots = _slots(want.mounts, config)
-    desired = dict(_desired(want, config, slots))
+    desired = dict(_desired(want, config))
     changes: list[Change] = []
     reverts: list[str] = []
     for key in sorted({*desired, *config.current, *config.pending}):
-        if key in ("rootfs", *slots) or family(key) == "unused" or (key not in desired and _ignored(key, config)):
+        if (
+            key in ("rootfs", *slots)
+            or family(key) == "unused"
+            or (key not in desired and _ignored(key, config))
+        ):
             continue
         change = _change(key, desired.get(key), config, running=running, devices_hotplug=devices_hotplug)
         if change is None:
@@ -71,7 +75,9 @@ def compare(want: Container, config: Config, *, running: bool, devices_hotplug: 
             if change.value is None and key in config.pending:
                 reverts.append(key)  # else the pending change beats the delete (observed.md 7)
             changes.append(change)
-    volumes = [_volume("rootfs", want.rootfs_storage, want.rootfs_size, want.rootfs_options, None, config, running)]
+    volumes = [
+        _volume("rootfs", want.rootfs_storage, want.rootfs_size, want.rootfs_options, None, config, running)
+    ]
     for slot, mount in slots.items():
         if config.effective(slot) is None and slot in config.current:
             reverts.append(slot)  # somebody's pending delete; setting it anew would allocate a second volume
@@ -98,7 +104,11 @@ def compare(want: Container, config: Config, *, running: bool, devices_hotplug: 
 
 def desired_values(want: Container) -> dict[str, str]:
     """Every key of `pct create` for this container except rootfs and mpN."""
-    return {**want.config, "hostname": want.hostname, "tags": ";".join(split_tags(";".join((*want.tags, TAG))))}
+    return {
+        **want.config,
+        "hostname": want.hostname,
+        "tags": ";".join(split_tags(";".join((*want.tags, TAG)))),
+    }
 
 
 def mount_value(mount: Mount) -> str:
@@ -115,13 +125,15 @@ def new_volume(storage: str, size: int) -> str:
 # ── keys ──────────────────────────────────────────────────────────────────────────────────────────
 
 
-def _desired(want: Container, config: Config, slots: Mapping[str, Mount]) -> Iterator[tuple[str, str]]:
+def _desired(want: Container, config: Config) -> Iterator[tuple[str, str]]:
     for key, value in desired_values(want).items():
         if key == "tags":
-            value = ";".join(split_tags(";".join((value, config.current.get("tags", "")))))  # others' tags are kept
+            others = config.current.get("tags", "")
+            yield key, ";".join(split_tags(f"{value};{others}"))
         elif family(key) == "net":
-            value = _keep_hwaddr(value, config.effective(key) or config.current.get(key))
-        yield key, value
+            yield key, _keep_hwaddr(value, config.effective(key) or config.current.get(key))
+        else:
+            yield key, value
 
 
 def _keep_hwaddr(value: str, actual: str | None) -> str:
@@ -137,7 +149,7 @@ def _keep_hwaddr(value: str, actual: str | None) -> str:
 
 
 def _ignored(key: str, config: Config) -> bool:
-    return key in _LEFT_ALONE or key not in KEYS and family(key) not in KEYS or _is_volume(key, config)
+    return key in _LEFT_ALONE or (key not in KEYS and family(key) not in KEYS) or _is_volume(key, config)
 
 
 def _change(
@@ -164,7 +176,7 @@ def _impact(
         return Impact.NONE, "a setting of the host only" if key != "hostname" else "inside at the next start"
     if family(key) == "net" and value is None and index(key) > 9:
         return Impact.RESTART, "Proxmox unplugs only net0 to net9 from a running container"
-    if family(key) == "mp" and new or family(key) == "dev" and new and devices_hotplug:
+    if (family(key) == "mp" and new) or (family(key) == "dev" and new and devices_hotplug):
         return Impact.LIVE, "plugged into the running container"
     if hot is Hot.LIVE:
         return Impact.LIVE, "applied to the running container"
@@ -176,7 +188,9 @@ def _impact(
 
 def _slots(mounts: tuple[Mount, ...], config: Config) -> dict[str, Mount]:
     """Each wanted mount under the mpN where it is, or where it goes: by its path, then by its slot, then the next free."""
-    paths = {key: _prop(key, config, "mp") for key in {*config.current, *config.pending} if family(key) == "mp"}
+    paths = {
+        key: _prop(key, config, "mp") for key in {*config.current, *config.pending} if family(key) == "mp"
+    }
     placed: dict[str, Mount] = {}
     waiting: list[Mount] = []
     for mount in mounts:
@@ -186,7 +200,11 @@ def _slots(mounts: tuple[Mount, ...], config: Config) -> dict[str, Mount]:
         else:
             placed[slot] = mount
     for mount in waiting:
-        free = (f"mp{number}" for number in range(256) if f"mp{number}" not in paths and f"mp{number}" not in placed)
+        free = (
+            f"mp{number}"
+            for number in range(256)
+            if f"mp{number}" not in paths and f"mp{number}" not in placed
+        )
         own = mount.slot not in placed and (mount.slot not in paths or _same_place(mount, mount.slot, config))
         placed[mount.slot if own else next(free)] = mount
     return placed
@@ -234,12 +252,19 @@ def _volume(
     by_hand: list[Difference] = []
     growths: list[Growth] = []
     if not volume:
-        by_hand.append(Difference(key, actual or None, f"{storage}, {print_size(size)}", Impact.RECREATE, "no volume is there"))
+        by_hand.append(
+            Difference(
+                key, actual or None, f"{storage}, {print_size(size)}", Impact.RECREATE, "no volume is there"
+            )
+        )
         return Comparison((), (), (), tuple(by_hand))
     if volume.split(":")[0] != storage:
         by_hand.append(
             Difference(
-                f"{key}.storage", volume.split(":")[0], storage, Impact.OFFLINE,
+                f"{key}.storage",
+                volume.split(":")[0],
+                storage,
+                Impact.OFFLINE,
                 f"moving a volume is left to you: pct move-volume VMID {key} {storage}",
             )
         )
@@ -252,7 +277,10 @@ def _volume(
     elif has > size:
         by_hand.append(
             Difference(
-                f"{key}.size", found["size"], print_size(size), Impact.RECREATE,
+                f"{key}.size",
+                found["size"],
+                print_size(size),
+                Impact.RECREATE,
                 f"a volume can only grow; write size: {found['size']} in hosts.yml",
             )
         )
@@ -281,9 +309,17 @@ def _prop(key: str, config: Config, name: str) -> str | None:
 
 def _undeclared_volumes(slots: Mapping[str, Mount], config: Config) -> Iterator[Difference]:
     for key in sorted(config.current):
-        if family(key) == "mp" and key not in slots and _is_volume(key, config) and config.effective(key) is not None:
+        if (
+            family(key) == "mp"
+            and key not in slots
+            and _is_volume(key, config)
+            and config.effective(key) is not None
+        ):
             yield Difference(
-                key, config.current[key], None, Impact.OFFLINE,
+                key,
+                config.current[key],
+                None,
+                Impact.OFFLINE,
                 f"its volume holds data and is left attached; detach it with: pct set VMID --delete {key}",
             )
 
@@ -292,6 +328,9 @@ def _privilege(want: Container, config: Config) -> Iterator[Difference]:
     has = normal("unprivileged", config.current.get("unprivileged")) == "1"
     if has != want.unprivileged:
         yield Difference(
-            "unprivileged", str(int(has)), str(int(want.unprivileged)), Impact.RECREATE,
+            "unprivileged",
+            str(int(has)),
+            str(int(want.unprivileged)),
+            Impact.RECREATE,
             "Proxmox cannot convert a container; back it up and restore it with the other setting",
         )

@@ -74,7 +74,9 @@ for bridge in /sys/class/net/*/bridge; do [ ! -e "$bridge" ] || echo "$bridge"; 
 
 def probes(paths: Iterable[str]) -> tuple[Probe, ...]:
     """The reads for guests; `paths` are the device nodes and bind sources whose presence matters."""
-    missing = "\n".join(f"[ -e {command(path).sh()} ] || echo {command(path).sh()}" for path in sorted(set(paths)))
+    missing = "\n".join(
+        f"[ -e {command(path).sh()} ] || echo {command(path).sh()}" for path in sorted(set(paths))
+    )
     return (
         Probe("guests", _READ_GUESTS),
         Probe("digests", _READ_DIGESTS),
@@ -90,7 +92,8 @@ def read(answers: Mapping[str, Answer], mark: str) -> GuestFacts:
     if answers["guests"].code:
         raise HostError("this is not a Proxmox VE node, or pmxcfs is down: /etc/pve/nodes is not readable")
     files = split_files(answers["guests"].text, mark)
-    digests = dict(reversed(line.split("  ", 1)) for line in answers["digests"].text.splitlines() if "  " in line)
+    listed = re.findall(r"^([0-9a-f]{40})  (.+)$", answers["digests"].text, re.MULTILINE)
+    digests = {path: digest for digest, path in listed}
     running = _running(answers["running"].text)
     node = answers["node"].text.split("\n")
     guests: dict[int, Guest] = {}
@@ -98,7 +101,9 @@ def read(answers: Mapping[str, Answer], mark: str) -> GuestFacts:
         match = re.fullmatch(r"/etc/pve/(lxc|qemu-server)/(\d+)\.conf", path)
         if match:
             vmid, kind = int(match[2]), "lxc" if match[1] == "lxc" else "qemu"
-            guests[vmid] = Guest(vmid, kind, parse_config(files.get(path, ""), digest), (kind, vmid) in running)
+            guests[vmid] = Guest(
+                vmid, kind, parse_config(files.get(path, ""), digest), (kind, vmid) in running
+            )
     return GuestFacts(
         node=node[0].split(".")[0],
         container_version=_version(answers["node"].text),
@@ -111,8 +116,12 @@ def read(answers: Mapping[str, Answer], mark: str) -> GuestFacts:
 
 
 def _running(text: str) -> frozenset[tuple[str, int]]:
-    containers = {("lxc", int(vmid)) for vmid in re.findall(r"^@/var/lib/lxc/(\d+)/command$", text, re.MULTILINE)}
-    machines = {("qemu", int(vmid)) for vmid in re.findall(r"^/run/qemu-server/(\d+)\.pid$", text, re.MULTILINE)}
+    containers = {
+        ("lxc", int(vmid)) for vmid in re.findall(r"^@/var/lib/lxc/(\d+)/command$", text, re.MULTILINE)
+    }
+    machines = {
+        ("qemu", int(vmid)) for vmid in re.findall(r"^/run/qemu-server/(\d+)\.pid$", text, re.MULTILINE)
+    }
     return frozenset(containers | machines)
 
 

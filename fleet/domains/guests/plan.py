@@ -42,15 +42,15 @@ def plan(
     a host path, by its name; they come first where they are in the plan. `restart`: do what interrupts guests too.
     """
     wanted = tuple(wanted)
-    made = [item for want in wanted for item in _container(want, facts, templates, providers, restart=restart)]
+    made = [
+        item for want in wanted for item in _container(want, facts, templates, providers, restart=restart)
+    ]
     planned = tuple(item for item in made if isinstance(item, Step))
     notes = tuple(item for item in made if isinstance(item, Note))
     return Part(
         steps=_start_in_order(planned, wanted),
         notes=notes,
-        digests={
-            f"guest {want.vmid}": _digest(facts.guests.get(want.vmid)) for want in wanted
-        },
+        digests={f"guest {want.vmid}": _digest(facts.guests.get(want.vmid)) for want in wanted},
     )
 
 
@@ -58,7 +58,9 @@ def plan_adopt(want: Container, facts: GuestFacts) -> Part:
     """The step that puts a container under fleet's rule; Refused where it is not the one that hosts.yml means."""
     guest = facts.guests.get(want.vmid)
     if guest is None:
-        raise Refused(f"{want.name}: no guest {want.vmid} is on this node; `inv provision.one {want.name}` creates it")
+        raise Refused(
+            f"{want.name}: no guest {want.vmid} is on this node; `inv provision.one {want.name}` creates it"
+        )
     if refusal := _not_it(want, guest):
         raise Refused(f"{want.name}: {refusal}")
     if TAG in guest.config.tags:
@@ -70,7 +72,9 @@ def plan_destroy(want: Container, facts: GuestFacts, *, stop: bool) -> Part:
     """The steps that destroy one container; Refused on protection, a running guest without `stop`, a foreign one."""
     guest = facts.guests.get(want.vmid)
     if guest is None:
-        return Part(notes=(Note(steps.subject(want), Why.UNCHANGED, f"no guest {want.vmid} is on this node"),))
+        return Part(
+            notes=(Note(steps.subject(want), Why.UNCHANGED, f"no guest {want.vmid} is on this node"),)
+        )
     if refusal := _not_it(want, guest) or _not_ours(want, guest):
         raise Refused(f"{want.name}: {refusal}")
     if lock := guest.config.current.get("lock"):
@@ -104,7 +108,10 @@ def watched_paths(wanted: Iterable[Container]) -> frozenset[str]:
     wanted = tuple(wanted)
     binds = {mount.bind for want in wanted for mount in want.mounts if mount.bind is not None}
     devices = {
-        props_of(key, value)["path"] for want in wanted for key, value in want.config.items() if family(key) == "dev"
+        props_of(key, value)["path"]
+        for want in wanted
+        for key, value in want.config.items()
+        if family(key) == "dev"
     }
     return frozenset(binds | devices)
 
@@ -152,7 +159,12 @@ def _create(
 
 
 def _converge(
-    want: Container, guest: Guest, facts: GuestFacts, providers: Mapping[str, tuple[str, ...]], *, restart: bool
+    want: Container,
+    guest: Guest,
+    facts: GuestFacts,
+    providers: Mapping[str, tuple[str, ...]],
+    *,
+    restart: bool,
 ) -> Iterator[Step | Note]:
     subject = steps.subject(want)
     found = compare(want, guest.config, running=guest.running, devices_hotplug=facts.devices_hotplug)
@@ -172,13 +184,19 @@ def _converge(
         if restart:
             yield steps.shut_down(want, needs)
         else:
-            yield Note(subject, Why.NEEDS_RESTART, "it is running, hosts.yml wants it stopped: --restart shuts it down")
+            yield Note(
+                subject,
+                Why.NEEDS_RESTART,
+                "it is running, hosts.yml wants it stopped: --restart shuts it down",
+            )
     elif guest.running and waiting:
         if restart:
             yield steps.restart(want, waiting, needs)
         else:
             keys = ", ".join(difference.key for difference in waiting)
-            yield Note(subject, Why.PENDING, f"effective after a restart (--restart does it): {keys}", waiting)
+            yield Note(
+                subject, Why.PENDING, f"effective after a restart (--restart does it): {keys}", waiting
+            )
     yield from _said(want, guest, found)
     if not planned and not found.by_hand and not waiting and want.started == guest.running:
         yield Note(subject, Why.UNCHANGED, f"{'running' if guest.running else 'stopped'}, as hosts.yml says")
@@ -200,12 +218,20 @@ def _said(want: Container, guest: Guest, found: Comparison) -> Iterator[Note]:
         how = difference.reason.replace("VMID", str(want.vmid))
         has = difference.was if difference.was is not None else "absent"
         wants = difference.want if difference.want is not None else "absent"
-        yield Note(subject, Why.BY_HAND, f"{difference.key} is {has}, hosts.yml says {wants}: {how}", (difference,))
-    unused = [f"{key} ({value})" for key, value in sorted(guest.config.current.items()) if family(key) == "unused"]
+        yield Note(
+            subject, Why.BY_HAND, f"{difference.key} is {has}, hosts.yml says {wants}: {how}", (difference,)
+        )
+    unused = [
+        f"{key} ({value})" for key, value in sorted(guest.config.current.items()) if family(key) == "unused"
+    ]
     if unused:
         yield Note(subject, Why.WARNING, f"detached volumes are kept: {', '.join(unused)}")
     for line in guest.config.unread:
-        yield Note(subject, Why.WARNING, f"Proxmox cannot read this line of its configuration and will drop it: {line}")
+        yield Note(
+            subject,
+            Why.WARNING,
+            f"Proxmox cannot read this line of its configuration and will drop it: {line}",
+        )
 
 
 # ── refusals ──────────────────────────────────────────────────────────────────────────────────────
@@ -214,7 +240,9 @@ def _said(want: Container, guest: Guest, found: Comparison) -> Iterator[Note]:
 def _cannot_create(want: Container, facts: GuestFacts, providers: Mapping[str, tuple[str, ...]]) -> str:
     if node := facts.elsewhere.get(want.vmid):
         return f"the VMID {want.vmid} belongs to a guest of node {node}; choose another in hosts.yml"
-    twins = [guest.vmid for guest in facts.guests.values() if guest.kind == "lxc" and guest.name == want.hostname]
+    twins = [
+        guest.vmid for guest in facts.guests.values() if guest.kind == "lxc" and guest.name == want.hostname
+    ]
     if twins:
         return (
             f"a container named {want.hostname} exists with the VMID {twins[0]}; "
@@ -233,7 +261,9 @@ def _cannot_create(want: Container, facts: GuestFacts, providers: Mapping[str, t
 
 def _not_it(want: Container, guest: Guest) -> str:
     if guest.kind != "lxc":
-        return f"the VMID {want.vmid} belongs to the virtual machine {guest.name}; choose another in hosts.yml"
+        return (
+            f"the VMID {want.vmid} belongs to the virtual machine {guest.name}; choose another in hosts.yml"
+        )
     if guest.config.current.get("template") == "1":
         return f"{want.vmid} is a container template"
     if guest.name != want.hostname:

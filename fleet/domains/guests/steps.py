@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from fleet.core.command import Word, command
+from fleet.core.command import Command, Word, command
 from fleet.core.plan import Check, Difference, Impact, Step
 from fleet.domains.guests.compare import Change, Growth, desired_values, mount_value, new_volume
 from fleet.domains.guests.facts import Guest
@@ -37,13 +37,14 @@ def create(want: Container, template: Word, needs: Iterable[str]) -> Step:
         "hostname": want.hostname,
         "unprivileged": str(int(want.unprivileged)),
         "rootfs": print_value(
-            "rootfs", {"volume": new_volume(want.rootfs_storage, want.rootfs_size), **dict(want.rootfs_options)}
+            "rootfs",
+            {"volume": new_volume(want.rootfs_storage, want.rootfs_size), **dict(want.rootfs_options)},
         ),
         **{key: value for key, value in sorted(desired_values(want).items()) if key != "hostname"},
         **{mount.slot: mount_value(mount) for mount in want.mounts},
     }
     make = pct.create(want.vmid, template, options)
-    do = (make,)
+    do: tuple[Command, ...] = (make,)
     if want.ssh_public_keys:
         keys = f"/run/fleet/ssh-public-keys-{want.vmid}"
         do = (
@@ -66,7 +67,9 @@ def create(want: Container, template: Word, needs: Iterable[str]) -> Step:
     )
 
 
-def raw(want: Container, lines: tuple[str, ...], was: tuple[str, ...], running: bool, needs: Iterable[str]) -> Step:
+def raw(
+    want: Container, lines: tuple[str, ...], was: tuple[str, ...], running: bool, needs: Iterable[str]
+) -> Step:
     """Writes the container's lxc.* lines, for which pct has no option."""
     impact = Impact.RESTART if running else Impact.NONE
     reason = "read by LXC at the next start" if running else "the container is stopped"
@@ -75,10 +78,15 @@ def raw(want: Container, lines: tuple[str, ...], was: tuple[str, ...], running: 
         subject=subject(want),
         action="update",
         because=(Difference("raw", "\n".join(was) or None, "\n".join(lines) or None, impact, reason),),
-        done=(Check(command("fleet_raw_is", str(want.vmid), "\n".join(lines)), "the lxc.* lines are as wanted"),),
+        done=(
+            Check(command("fleet_raw_is", str(want.vmid), "\n".join(lines)), "the lxc.* lines are as wanted"),
+        ),
         expect=(
             _ours(want),
-            Check(command("fleet_raw_is", str(want.vmid), "\n".join(was)), "the lxc.* lines are as the plan saw them"),
+            Check(
+                command("fleet_raw_is", str(want.vmid), "\n".join(was)),
+                "the lxc.* lines are as the plan saw them",
+            ),
             _unlocked(want),
         ),
         do=(command("fleet_raw", str(want.vmid), "\n".join(lines)),),
@@ -99,7 +107,13 @@ def update(want: Container, guest: Guest, changes: tuple[Change, ...], reverts: 
         gone = [change.key for change in changes if change.value is None]
         do.append(pct.set_(want.vmid, values, gone, "" if reverts else digest))
     dropped = tuple(
-        Difference(key, guest.config.effective(key), guest.config.current.get(key), Impact.NONE, "drops a pending change")
+        Difference(
+            key,
+            guest.config.effective(key),
+            guest.config.current.get(key),
+            Impact.NONE,
+            "drops a pending change",
+        )
         for key in reverts
         if all(change.key != key for change in changes)
     )
@@ -114,7 +128,10 @@ def update(want: Container, guest: Guest, changes: tuple[Change, ...], reverts: 
             *(_has_value(want.vmid, each.key, each.want, ()) for each in dropped),
         ),
         expect=(
-            Check(command("fleet_digest", str(want.vmid), digest), "its configuration is the one that the plan saw"),
+            Check(
+                command("fleet_digest", str(want.vmid), digest),
+                "its configuration is the one that the plan saw",
+            ),
             _unlocked(want),
         ),
         do=tuple(do),
@@ -212,7 +229,8 @@ def destroy(want: Container, guest: Guest, *, stop_first: bool) -> tuple[Step, .
     """Destroys a container that fleet manages, with its volumes."""
     gone = Check(command("fleet_free", str(want.vmid)), "it is gone")
     same = Check(
-        command("fleet_digest", str(want.vmid), guest.config.digest), "its configuration is the one that the plan saw"
+        command("fleet_digest", str(want.vmid), guest.config.digest),
+        "its configuration is the one that the plan saw",
     )
     volumes = tuple(
         Difference(key, value, None, Impact.DESTROYS_DATA)
@@ -235,7 +253,9 @@ def destroy(want: Container, guest: Guest, *, stop_first: bool) -> tuple[Step, .
         action="destroy",
         because=volumes,
         done=(gone,),
-        expect=(_ours(want), _stopped(want), _unlocked(want)) if stop_first else (same, _stopped(want), _unlocked(want)),
+        expect=(_ours(want), _stopped(want), _unlocked(want))
+        if stop_first
+        else (same, _stopped(want), _unlocked(want)),
         do=(pct.destroy(want.vmid),),
         impact=Impact.DESTROYS_DATA,
         needs=(stopping.id,) if stop_first else (),

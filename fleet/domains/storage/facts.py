@@ -60,12 +60,17 @@ def probes(datasets: Iterable[Dataset]) -> tuple[Probe, ...]:
         Probe("index", rf"sed -n 's|^Location: *system/||p' {_INDEX}"),
     ]
     if datasets:
-        properties = sorted({"quota", "mountpoint", "used", "mounted"}.union(*(_names(each) for each in datasets)))
+        properties = sorted(
+            {"quota", "mountpoint", "used", "mounted"}.union(*(_names(each) for each in datasets))
+        )
         names = [each.name for each in datasets]
         mountpoints = sorted({each.mountpoint for each in datasets if each.mountpoint})
         found += [
             Probe("pools", "zpool list -H -o name"),
-            Probe("datasets", command("zfs", "get", "-Hp", "-o", "name,property,value", ",".join(properties), *names).sh()),
+            Probe(
+                "datasets",
+                command("zfs", "get", "-Hp", "-o", "name,property,value", ",".join(properties), *names).sh(),
+            ),
             Probe("owners", command("stat", "-c", "%u %g %a %n", *mountpoints).sh() if mountpoints else ":"),
         ]
     return tuple(found)

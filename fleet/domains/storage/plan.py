@@ -13,13 +13,18 @@ from fleet.tools import pveam, zfs
 from fleet.tools.pvesm import StorageEntry
 
 #: Options of storage.cfg that say where the data is: changing one would point the storage elsewhere.
-_PLACE = frozenset({"pool", "path", "vgname", "thinpool", "server", "datastore", "export", "share", "mountpoint"})
+_PLACE = frozenset(
+    {"pool", "path", "vgname", "thinpool", "server", "datastore", "export", "share", "mountpoint"}
+)
 
 
 def plan(spec: StorageSpec, facts: StorageFacts) -> Part:
     """What makes datasets, storages and templates as hosts.yml says."""
     items = [
-        *(Note("storage", Why.REFUSED, f"the host has no ZFS pool {pool}") for pool in _missing_pools(spec, facts)),
+        *(
+            Note("storage", Why.REFUSED, f"the host has no ZFS pool {pool}")
+            for pool in _missing_pools(spec, facts)
+        ),
         *(item for dataset in spec.datasets for item in _dataset(dataset, facts)),
         *(item for storage in spec.storages for item in _storage(storage, spec, facts)),
         *(item for template in spec.templates for item in _template(template, facts)),
@@ -60,7 +65,9 @@ def _missing_pools(spec: StorageSpec, facts: StorageFacts) -> Iterator[str]:
 def _dataset(want: Dataset, facts: StorageFacts) -> Iterator[Step | Note]:
     subject = steps.dataset_subject(want)
     if want.name.split("/")[0] not in facts.pools:
-        yield Note(subject, Why.REFUSED, f"its pool {want.name.split('/')[0]} is not there; fleet makes no pools")
+        yield Note(
+            subject, Why.REFUSED, f"its pool {want.name.split('/')[0]} is not there; fleet makes no pools"
+        )
         return
     found = facts.datasets.get(want.name)
     if found is None:
@@ -72,7 +79,12 @@ def _dataset(want: Dataset, facts: StorageFacts) -> Iterator[Step | Note]:
     settable = []
     for difference in _differences(want, found):
         if difference.impact in (Impact.RECREATE, Impact.OFFLINE):
-            yield Note(subject, Why.BY_HAND, f"{difference.key} is {difference.was}, hosts.yml says {difference.want}: {difference.reason}", (difference,))
+            yield Note(
+                subject,
+                Why.BY_HAND,
+                f"{difference.key} is {difference.was}, hosts.yml says {difference.want}: {difference.reason}",
+                (difference,),
+            )
         else:
             settable.append(difference)
     if settable:
@@ -104,7 +116,8 @@ def _differences(want: Dataset, found: DatasetFacts) -> Iterator[Difference]:
 
 def _owned_by_another(want: Dataset, found: DatasetFacts) -> bool:
     return bool(
-        (want.owner and want.owner != found.owner) or (want.mode and int(want.mode, 8) != int(found.mode or "0", 8))
+        (want.owner and want.owner != found.owner)
+        or (want.mode and int(want.mode, 8) != int(found.mode or "0", 8))
     )
 
 
@@ -122,7 +135,9 @@ def _storage(want: Storage, spec: StorageSpec, facts: StorageFacts) -> Iterator[
     found = facts.storages.get(want.name)
     if found is None:
         if want.given:
-            yield Note(subject, Why.REFUSED, "hosts.yml says that it is given, and storage.cfg has no such storage")
+            yield Note(
+                subject, Why.REFUSED, "hosts.yml says that it is given, and storage.cfg has no such storage"
+            )
         else:
             yield steps.add_storage(want, _below(want, spec))
         return
@@ -130,12 +145,21 @@ def _storage(want: Storage, spec: StorageSpec, facts: StorageFacts) -> Iterator[
         yield Note(subject, Why.UNCHANGED, "given; left as it is")
         return
     if found.type != want.type:
-        yield Note(subject, Why.BY_HAND, f"it is of type {found.type}, hosts.yml says {want.type}: rename one of them")
+        yield Note(
+            subject,
+            Why.BY_HAND,
+            f"it is of type {found.type}, hosts.yml says {want.type}: rename one of them",
+        )
         return
     differences = tuple(_storage_differences(want, found))
     for difference in differences:
         if difference.impact is Impact.RECREATE:
-            yield Note(subject, Why.BY_HAND, f"{difference.key} is {difference.was}, hosts.yml says {difference.want}: {difference.reason}", (difference,))
+            yield Note(
+                subject,
+                Why.BY_HAND,
+                f"{difference.key} is {difference.was}, hosts.yml says {difference.want}: {difference.reason}",
+                (difference,),
+            )
     settable = tuple(each for each in differences if each.impact is not Impact.RECREATE)
     if settable:
         yield steps.set_storage(want, settable)
@@ -145,13 +169,17 @@ def _storage(want: Storage, spec: StorageSpec, facts: StorageFacts) -> Iterator[
 
 def _storage_differences(want: Storage, found: StorageEntry) -> Iterator[Difference]:
     if want.content and want.content != found.content:
-        yield Difference("content", ",".join(sorted(found.content)), ",".join(sorted(want.content)), Impact.LIVE)
+        yield Difference(
+            "content", ",".join(sorted(found.content)), ",".join(sorted(want.content)), Impact.LIVE
+        )
     for key, value in want.options:
         has = found.options.get(key)
-        if has == value or has is None and value in ("0", ""):
+        if has == value or (has is None and value in ("0", "")):
             continue
         if key in _PLACE:
-            yield Difference(key, has, value, Impact.RECREATE, "it would point at other data; rename one of them")
+            yield Difference(
+                key, has, value, Impact.RECREATE, "it would point at other data; rename one of them"
+            )
         else:
             yield Difference(key, has, value, Impact.LIVE)
 
@@ -178,11 +206,15 @@ def _template(want: Template, facts: StorageFacts) -> Iterator[Step | Note]:
     elif directory := cache_dir(facts.storages.get(want.storage)):
         yield steps.download(want, directory, pveam.newest(facts.available, want.prefix))
     else:
-        yield Note(subject, Why.REFUSED, f"the storage {want.storage} keeps no templates that fleet could look at")
+        yield Note(
+            subject, Why.REFUSED, f"the storage {want.storage} keeps no templates that fleet could look at"
+        )
 
 
 def _volume_id(want: Template, facts: StorageFacts) -> str | Capture:
-    name = pveam.newest(facts.templates(want.storage), want.prefix) or pveam.newest(facts.available, want.prefix)
+    name = pveam.newest(facts.templates(want.storage), want.prefix) or pveam.newest(
+        facts.available, want.prefix
+    )
     if name:
         return pveam.volume_id(want.storage, name)
     directory = cache_dir(facts.storages.get(want.storage))

@@ -59,7 +59,10 @@ def create_dataset(want: Dataset) -> Step:
     expect = [Check(command("fleet_no_dataset", want.name), f"there is no dataset {want.name}")]
     if want.mountpoint:
         expect.append(
-            Check(command("fleet_vacant", want.mountpoint), f"{want.mountpoint} is empty, so that nothing gets hidden")
+            Check(
+                command("fleet_vacant", want.mountpoint),
+                f"{want.mountpoint} is empty, so that nothing gets hidden",
+            )
         )
     return Step(
         id=dataset_id(want),
@@ -158,8 +161,17 @@ def download(want: Template, directory: str, name: str | None) -> Step:
         subject=template_subject(want),
         action="download",
         because=(Difference("template", None, name or f"the newest {want.prefix}"),),
-        done=(Check(command("fleet_template", directory, want.prefix), f"a template {want.prefix} is in {directory}"),),
-        expect=(Check(command("fleet_no_template", directory, want.prefix), f"no template {want.prefix} is there"),),
+        done=(
+            Check(
+                command("fleet_template", directory, want.prefix),
+                f"a template {want.prefix} is in {directory}",
+            ),
+        ),
+        expect=(
+            Check(
+                command("fleet_no_template", directory, want.prefix), f"no template {want.prefix} is there"
+            ),
+        ),
         do=(*(() if name else (pveam.update(),)), pveam.download(want.storage, newest)),
         order=-100,
     )

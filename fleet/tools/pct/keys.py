@@ -47,7 +47,14 @@ class Key:
 
 
 _MP_FLAGS = frozenset({"acl", "backup", "quota", "replicate", "ro", "shared", "keepattrs"})
-_MP_DEFAULTS = (("backup", "0"), ("quota", "0"), ("replicate", "1"), ("ro", "0"), ("shared", "0"), ("keepattrs", "0"))
+_MP_DEFAULTS = (
+    ("backup", "0"),
+    ("quota", "0"),
+    ("replicate", "1"),
+    ("ro", "0"),
+    ("shared", "0"),
+    ("keepattrs", "0"),
+)
 
 KEYS: dict[str, Key] = {
     "arch": Key(Kind.TEXT, Hot.PEND, "amd64"),
@@ -71,7 +78,9 @@ KEYS: dict[str, Key] = {
         flags=frozenset({"firewall", "link_down", "host-managed"}),
     ),
     "mp": Key(Kind.PROPS, Hot.PEND, default_key="volume", defaults=_MP_DEFAULTS, flags=_MP_FLAGS),
-    "rootfs": Key(Kind.PROPS, Hot.PEND, deletable=False, default_key="volume", defaults=_MP_DEFAULTS, flags=_MP_FLAGS),
+    "rootfs": Key(
+        Kind.PROPS, Hot.PEND, deletable=False, default_key="volume", defaults=_MP_DEFAULTS, flags=_MP_FLAGS
+    ),
     "dev": Key(
         Kind.PROPS,
         Hot.PEND,
@@ -164,18 +173,19 @@ def print_value(key: str, props: dict[str, str]) -> str:
 
 def _normal_props(spec: Key, text: str) -> tuple[tuple[str, str], ...]:
     defaults = dict(spec.defaults)
-    meaning: dict[str, str] = {}
-    for name, value in parse_props(text, spec.default_key).items():
-        if name in spec.flags:
-            value = "1" if parse_bool(value) else "0"
-        elif name == "size":
-            value = str(parse_size(value))
-        elif name == "hwaddr":
-            value = value.upper()
-        elif name == "mode":
-            value = value.lstrip("0") or "0"
-        elif name in ("mount", "mountoptions", "trunks"):
-            value = ";".join(sorted(value.split(";")))
-        if defaults.get(name) != value:
-            meaning[name] = value
-    return tuple(sorted(meaning.items()))
+    meaning = {name: _normal_prop(spec, name, value) for name, value in parse_props(text, spec.default_key).items()}
+    return tuple(sorted((name, value) for name, value in meaning.items() if defaults.get(name) != value))
+
+
+def _normal_prop(spec: Key, name: str, value: str) -> str:
+    if name in spec.flags:
+        return "1" if parse_bool(value) else "0"
+    if name == "size":
+        return str(parse_size(value))
+    if name == "hwaddr":
+        return value.upper()
+    if name == "mode":
+        return value.lstrip("0") or "0"
+    if name in ("mount", "mountoptions", "trunks"):
+        return ";".join(sorted(value.split(";")))
+    return value

@@ -1,0 +1,53 @@
+"""Sizes and ZFS values mean the same however they are written."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from fleet.tools import pveam, zfs
+from fleet.tools.pvesm import parse_storage_cfg
+from fleet.tools.sizes import parse_size, print_size
+
+
+@given(st.integers(min_value=0, max_value=1 << 60))
+def test_a_printed_size_is_read_back(size: int) -> None:
+    assert parse_size(print_size(size)) == size
+
+
+@pytest.mark.parametrize(
+    ("text", "size"), [("8G", 8 << 30), ("2560M", 2560 << 20), ("0.5G", 512 << 20), ("10TiB", 10 << 40)]
+)
+def test_sizes_as_people_write_them(text: str, size: int) -> None:
+    assert parse_size(text) == size
+
+
+@pytest.mark.parametrize("text", ["", "G", "8X", "-1G", "1 2"])
+def test_what_is_no_size_is_an_error(text: str) -> None:
+    with pytest.raises(ValueError, match="not a size"):
+        parse_size(text)
+
+
+def test_zfs_values_are_compared_as_zfs_prints_them() -> None:
+    assert zfs.normal("quota", "10T") == zfs.normal("quota", str(10 << 40))
+    assert zfs.normal("quota", "none") == "0"
+    assert zfs.normal("acltype", "posixacl") == "posix"
+    assert zfs.normal("compression", "lz4") == "lz4"
+
+
+def test_the_newest_template_is_found_by_version_and_not_by_text() -> None:
+    names = (
+        "debian-13-standard_13.9-1_amd64.tar.zst",
+        "debian-13-standard_13.10-1_amd64.tar.zst",
+        "debian-13-x.log",
+    )
+    assert pveam.newest(names, "debian-13-standard") == names[1]
+    assert pveam.newest(names, "alpine") is None
+
+
+def test_storage_cfg_is_read_as_recorded() -> None:
+    entries = parse_storage_cfg(
+        "dir: local\n\tpath /var/lib/vz\n\tcontent vztmpl,iso\n\nzfspool: tank-ct\n\tpool tank/ct\n\tsparse\n"
+    )
+    assert entries["local"].content == {"vztmpl", "iso"}
+    assert entries["tank-ct"].options == {"pool": "tank/ct", "sparse": "1"}
+    assert parse_storage_cfg("")["local"].options["path"] == "/var/lib/vz"
