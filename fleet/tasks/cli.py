@@ -29,8 +29,8 @@ from invoke.tasks import Task as InvokeTask
 from fleet.core.errors import ExitCode, FleetError, Refused, UsageError
 
 SELECTORS = (
-    "WHICH is a name, a pattern like 'arr*', a VMID, a range like 100-110, tag:NAME, category:NAME, status:running,"
-    " or one of these after '!' for all others; several with commas"
+    "WHICH is a name, a pattern like 'arr*', a VMID, a range like 100-110, tag:NAME, category:NAME,"
+    " status:running, or one of these after '!' for all others; several with commas"
 )
 
 

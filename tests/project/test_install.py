@@ -1,4 +1,4 @@
-"""fleet as an installed package, far from its checkout: three lines of tasks.py and a hosts.yml are enough."""
+"""fleet as an installed package: three lines of tasks.py and a hosts.yml are enough."""
 
 from __future__ import annotations
 
