@@ -1,0 +1,422 @@
+"""Storages of files: dir and btrfs (pve-storage Plugin.pm, DirPlugin.pm, BTRFSPlugin.pm).
+
+An image is a sparse file where Proxmox has one; the guest's files are in Notes.tree. A subvol is a directory, both at once.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import sys
+
+from . import ext4, machine, paths
+from .errors import Die
+from .storage_base import EMPTY, Notes, Volume, full, make_image, Writer
+from .storage_cfg import Section
+from .storage_names import Name, free_name, parse_file_name, parse_name
+
+SUBDIRS = {"images": "images", "rootdir": "private", "iso": "template/iso", "vztmpl": "template/cache", "backup": "dump",
+           "snippets": "snippets", "import": "import"}
+
+
+class Directory:
+    """A dir storage."""
+
+    def __init__(self, section: Section) -> None:
+        self.section = section
+        self.notes = Notes(section.id)
+
+    def activate(self) -> None:
+        """Make the directories; refuse when the path cannot be."""
+        path, real = self.section.path, paths.real(self.section.path)
+        if self.section.flag("create-base-path", self.section.flag("mkdir", True)) and not os.path.exists(real):
+            os.makedirs(real, exist_ok=True)
+        mountpoint = self.section.keys.get("is_mountpoint", "no")
+        if mountpoint not in ("no", "0", "off", "false") and not _is_mounted(path if mountpoint in ("yes", "1", "on", "true")
+                                                                            else mountpoint):
+            raise Die(f"unable to activate storage '{self.section.id}' - "
+                      f"directory is expected to be a mount point but is not mounted: '{path}'")
+        if not os.path.isdir(real):
+            raise Die(f"unable to activate storage '{self.section.id}' - "
+                      f"directory '{path}' does not exist or is unreachable")
+        if self.section.flag("create-subdirs", True) and self.section.flag("mkdir", True):
+            for vtype in SUBDIRS:
+                if vtype in self.section.content or vtype == "backup" and "rootdir" in self.section.content:
+                    os.makedirs(paths.real(self.subdir(vtype)), exist_ok=True)
+
+    def subdir(self, vtype: str) -> str:
+        """The directory of a content type."""
+        for entry in re.split(r"[\s,;]+", self.section.keys.get("content-dirs", "")):
+            kind, _, place = entry.partition("=")
+            if kind == vtype and place:
+                return f"{self.section.path}/{place}"
+        return f"{self.section.path}/{SUBDIRS[vtype]}"
+
+    def parse(self, name: str) -> Name:
+        """What a volume name says."""
+        return parse_name(self.section.type, name)
+
+    def status(self) -> tuple[int, int, int]:
+        """(total, available, used) bytes of the file system that the storage is on."""
+        return filesystem(self.section.path, sum(self.used(v.volid.partition(":")[2]) for v in self.images()))
+
+    def images(self) -> list[Volume]:
+        """The images, as the directories have them."""
+        found: list[Volume] = []
+        top = self.subdir("images")
+        for owner in _listed(top):
+            for file in _listed(f"{top}/{owner}") if owner.isdecimal() else ():
+                try:
+                    kind, _ = parse_file_name(file)
+                except Die:
+                    continue
+                name = f"{owner}/{file}"
+                found.append(self._image(name, kind, int(owner)))
+        return found
+
+    def _image(self, name: str, kind: str, vmid: int) -> Volume:
+        stat = os.stat(paths.real(self.path(name)))
+        return Volume(f"{self.section.id}:{name}", kind, "images", 0 if kind == "subvol" else self.size(name), vmid,
+                      int(stat.st_ctime))
+
+    def alloc(self, vmid: int, kind: str, name: str | None, size: int, out: Writer) -> str:
+        """Make an image; its volume name."""
+        directory = f"{self.subdir('images')}/{vmid}"
+        os.makedirs(paths.real(directory), exist_ok=True)
+        if not name:
+            name = free_name(_listed(directory), vmid, kind, f".{kind}")
+        has, _ = parse_file_name(name)
+        if has != kind:
+            raise Die(f"illegal name '{name}' - wrong extension for format ('{has} != '{kind}')")
+        volume = f"{vmid}/{name}"
+        self._make(volume, kind, size, out)
+        return volume
+
+    def _make(self, volume: str, kind: str, size: int, out: Writer) -> None:
+        path = self.path(volume)
+        if os.path.exists(paths.real(path)):
+            raise Die(f"disk image '{path}' already exists")
+        if kind == "subvol":
+            if size:
+                raise Die("storage does not support subvol quotas")
+            os.mkdir(paths.real(path), 0o755)
+            return
+        out.write(f"Formatting '{path}', fmt={kind} size={size} preallocation=off\n")
+        if full(self.section.id):
+            raise Die(f"unable to create image: qemu-img: {path}: Could not write to file: No space left on device")
+        make_image(path, size)
+        self.notes.put(volume, size=size, fs=0, used=0)
+
+    def free(self, name: str, out: Writer) -> None:
+        """Delete an image or any other file of the storage."""
+        parsed = self.parse(name)
+        path = paths.real(self.path(name))
+        if parsed.format == "subvol":
+            shutil.rmtree(path, ignore_errors=True)
+        elif os.path.isfile(path):
+            os.unlink(path)
+        else:
+            print(f"disk image '{paths.node(path)}' does not exist", file=sys.stderr)
+            return
+        if parsed.vtype == "images":
+            self.notes.remove(name)
+            if not os.listdir(os.path.dirname(path)):
+                os.rmdir(os.path.dirname(path))
+
+    def path(self, name: str, snapshot: str | None = None) -> str:
+        """The path of a volume on the node."""
+        parsed = self.parse(name)
+        if snapshot is not None and parsed.format != "qcow2":
+            raise Die("can't snapshot this image format")
+        directory = self.subdir(parsed.vtype)
+        return f"{directory}/{parsed.vmid}/{parsed.name}" if parsed.vtype == "images" else f"{directory}/{parsed.name}"
+
+    def root_dir(self, name: str) -> str:
+        """The directory with the files in a volume (a real path)."""
+        return paths.real(self.path(name)) if self.parse(name).format == "subvol" else self.notes.tree(name)
+
+    def size(self, name: str) -> int:
+        """Bytes of a volume."""
+        if self.parse(name).format == "subvol":
+            return 0
+        noted = self.notes.get(name).get("size")
+        if noted is not None:
+            return int(noted)
+        try:
+            return os.stat(paths.real(self.path(name))).st_size
+        except FileNotFoundError:
+            raise Die(f"failed to stat '{self.path(name)}'") from None
+
+    def filesystem(self, name: str) -> int:
+        """Bytes of the file system in an image; the image's size if nothing is known of it."""
+        return int(self.notes.get(name).get("fs") or self.size(name))
+
+    def used(self, name: str) -> int:
+        """Bytes in use in a volume."""
+        return int(self.notes.get(name).get("used", 0))
+
+    def fill(self, name: str, size: int) -> None:
+        """Note that so many bytes are in use in a volume."""
+        self.notes.put(name, used=size)
+
+    def format(self, name: str, out: Writer) -> None:
+        """mkfs.ext4 on an image."""
+        from uuid import uuid4
+        size = self.size(name)
+        out.write(ext4.mkfs_output(size, str(uuid4())))
+        self.notes.put(name, fs=size, used=EMPTY)
+
+    def resize(self, name: str, size: int, running: bool, out: Writer) -> None:
+        """Grow an image and the file system in it."""
+        if self.parse(name).format not in ("raw", "qcow2"):
+            raise Die(self._no_resize())
+        if full(self.section.id):
+            raise Die(f"qemu-img: Could not resize file: No space left on device (storage '{self.section.id}')")
+        make_image(self.path(name), size)
+        self.notes.put(name, size=size)
+        out.write("Image resized.\n")
+        self.grow_filesystem(name, size, running, out)
+
+    def _no_resize(self) -> str:
+        return "can't resize this image format"
+
+    def grow_filesystem(self, name: str, size: int, running: bool, out: Writer) -> None:
+        """What resize2fs does and says after the image has grown."""
+        old, used = self.filesystem(name), self.used(name)
+        if not running:
+            out.write(ext4.resize_offline(self.path(name), old, size, used, _count(self.root_dir(name))))
+            self.notes.put(name, fs=size)
+            return
+        denied = machine.quirk("no-online-resize")
+        device = "/dev/loop1"
+        out.write(ext4.resize_online(device, old, size, denied))
+        if denied:
+            out.write("Failed to update the container's filesystem: command 'unshare -m -- sh -c 'mount --make-rprivate / && "
+                      f"mount {device} /tmp && resize2fs {device}'' failed: exit code 1\n\n")
+        else:
+            self.notes.put(name, fs=size)
+
+    def feature(self, name: str, feature: str, snapshot: str | None) -> bool:
+        """Whether a volume can do something (volume_has_feature)."""
+        parsed = self.parse(name)
+        if feature == "copy":
+            return snapshot is None and parsed.format != "subvol"
+        if feature == "template":
+            return snapshot is None and not parsed.is_base
+        return feature == "rename" and snapshot is None and parsed.format != "subvol" and not parsed.is_base
+
+    def snapshot(self, name: str, snap: str) -> None:
+        """Refused: files have no snapshots."""
+        raise Die("can't snapshot this image format")
+
+    rollback_possible = rollback = delete_snapshot = snapshot
+
+    def snapshot_dir(self, name: str, snap: str) -> str:
+        """Refused: files have no snapshots."""
+        raise Die("can't snapshot this image format")
+
+    def clone(self, name: str, vmid: int, snap: str | None) -> str:
+        """Refused: a linked clone would be a qcow2 file, which no container takes."""
+        if self.parse(name).format == "subvol":
+            raise Die("this storage type does not support clone_image on subvolumes")
+        raise Die("clone_image only works on base images")
+
+    def make_base(self, name: str) -> str:
+        """Turn an image into a base image; its new volume name."""
+        parsed = self.parse(name)
+        if parsed.is_base:
+            raise Die("create_base not possible with base image")
+        new = f"{parsed.vmid}/{re.sub('^vm-', 'base-', parsed.name)}"
+        os.rename(paths.real(self._entry(name)), paths.real(self._entry(new)))
+        self.notes.rename(name, new)
+        return new
+
+    def _entry(self, name: str) -> str:
+        """The directory entry of an image."""
+        return self.path(name)
+
+
+class Btrfs(Directory):
+    """A btrfs storage: an image is a file in a subvolume of its own, which can be snapshotted."""
+
+    def _entry(self, name: str, snapshot: str | None = None) -> str:
+        """The subvolume of an image or of one of its snapshots."""
+        parsed = self.parse(name)
+        stem = parsed.name.removesuffix(".raw") if parsed.format == "raw" else parsed.name
+        return f"{self.subdir('images')}/{parsed.vmid}/{stem}" + (f"@{snapshot}" if snapshot else "")
+
+    def path(self, name: str, snapshot: str | None = None) -> str:
+        """The path of a volume or of one of its snapshots."""
+        parsed = self.parse(name)
+        if parsed.vtype != "images":
+            return super().path(name)
+        entry = self._entry(name, snapshot)
+        return f"{entry}/disk.raw" if parsed.format == "raw" else entry
+
+    def images(self) -> list[Volume]:
+        """The images, as the subvolumes have them."""
+        found: list[Volume] = []
+        top = self.subdir("images")
+        for owner in _listed(top):
+            for entry in _listed(f"{top}/{owner}") if owner.isdecimal() else ():
+                match = re.fullmatch(r"[^@.]+(?:\.(subvol))?", entry)
+                if match is None:
+                    continue
+                name = f"{owner}/{entry}" + ("" if match[1] else ".raw")
+                if os.path.exists(paths.real(self.path(name))):
+                    found.append(self._image(name, match[1] or "raw", int(owner)))
+        return found
+
+    def alloc(self, vmid: int, kind: str, name: str | None, size: int, out: Writer) -> str:
+        """Make an image; its volume name."""
+        directory = f"{self.subdir('images')}/{vmid}"
+        if not name:
+            taken = _listed(directory)
+            name = free_name(taken, vmid, kind, f".{kind}")
+        return super().alloc(vmid, kind, name, size, out)
+
+    def _make(self, volume: str, kind: str, size: int, out: Writer) -> None:
+        entry = self._entry(volume)
+        if os.path.exists(paths.real(entry)):
+            raise Die(f"disk image '{entry}' already exists")
+        if kind == "subvol" and size:
+            raise Die("btrfs quotas are currently not supported, use an unsized subvolume or a raw file")
+        if full(self.section.id):
+            raise Die(f"command 'btrfs subvolume create -- {entry}' failed: ERROR: cannot create subvolume: "
+                      "No space left on device")
+        os.mkdir(paths.real(entry), 0o755)
+        if kind == "raw":
+            make_image(f"{entry}/disk.raw", size)
+            self.notes.put(volume, size=size, fs=0, used=0)
+
+    def free(self, name: str, out: Writer) -> None:
+        """Delete an image with its snapshots."""
+        parsed = self.parse(name)
+        if parsed.vtype != "images" or parsed.format not in ("raw", "subvol"):
+            super().free(name, out)
+            return
+        entry = self._entry(name)
+        snaps = self._snapshots(name)
+        words = [*(f"{entry}@{snap}" for snap in snaps), entry]
+        if not os.path.isdir(paths.real(entry)):
+            raise Die(f"command 'btrfs subvolume delete -- {' '.join(words)}' failed: ERROR: Could not statfs: "
+                      "No such file or directory")
+        for word in words:
+            shutil.rmtree(paths.real(word))
+        for snap in snaps:
+            self.notes.remove(f"{name}@{snap}")
+        self.notes.remove(name)
+        if not os.listdir(os.path.dirname(paths.real(entry))):
+            os.rmdir(os.path.dirname(paths.real(entry)))
+
+    def _snapshots(self, name: str) -> list[str]:
+        entry = self._entry(name)
+        prefix = os.path.basename(entry) + "@"
+        return [e.removeprefix(prefix) for e in _listed(os.path.dirname(entry)) if e.startswith(prefix)]
+
+    def _no_resize(self) -> str:
+        return "cannot resize subvolume - btrfs quotas are currently not supported"
+
+    def feature(self, name: str, feature: str, snapshot: str | None) -> bool:
+        """Whether a volume can do something."""
+        parsed = self.parse(name)
+        if parsed.format not in ("raw", "subvol"):
+            return super().feature(name, feature, snapshot)
+        if feature in ("snapshot", "copy"):
+            return feature == "copy" or snapshot is not None or not parsed.is_base
+        if feature == "clone":
+            return parsed.is_base or parsed.format == "raw"
+        return super().feature(name, feature, snapshot)
+
+    def snapshot(self, name: str, snap: str) -> None:
+        """btrfs subvolume snapshot -r."""
+        entry, target = self._entry(name), self._entry(name, snap)
+        if os.path.exists(paths.real(target)):
+            raise Die(f"command 'btrfs subvolume snapshot -r -- {entry} {target}' failed: ERROR: cannot snapshot '{entry}': "
+                      "File exists")
+        shutil.copytree(paths.real(entry), paths.real(target), symlinks=True, copy_function=_copy_sparse)
+        if self.parse(name).format == "raw":
+            self.notes.copy(name, f"{name}@{snap}")
+
+    def rollback_possible(self, name: str, snap: str) -> None:
+        """Always."""
+
+    def rollback(self, name: str, snap: str) -> None:
+        """Put a copy of the snapshot in the place of the volume."""
+        entry, source = self._entry(name), self._entry(name, snap)
+        if not os.path.isdir(paths.real(source)):
+            raise Die(f"command 'btrfs subvolume snapshot -- {source} {entry}.tmp.{os.getpid()}' failed: "
+                      "ERROR: Could not statfs: No such file or directory")
+        shutil.rmtree(paths.real(entry))
+        shutil.copytree(paths.real(source), paths.real(entry), symlinks=True, copy_function=_copy_sparse)
+        if self.parse(name).format == "raw":
+            self.notes.copy(f"{name}@{snap}", name)
+
+    def delete_snapshot(self, name: str, snap: str) -> None:
+        """btrfs subvolume delete."""
+        entry = self._entry(name, snap)
+        if not os.path.isdir(paths.real(entry)):
+            raise Die(f"command 'btrfs subvolume delete -- {entry}' failed: ERROR: Could not statfs: No such file or directory")
+        shutil.rmtree(paths.real(entry))
+        self.notes.remove(f"{name}@{snap}")
+
+    def snapshot_dir(self, name: str, snap: str) -> str:
+        """The directory with the files in a snapshot (a real path)."""
+        if self.parse(name).format == "subvol":
+            return paths.real(self._entry(name, snap))
+        return self.notes.tree(f"{name}@{snap}")
+
+    def clone(self, name: str, vmid: int, snap: str | None) -> str:
+        """A linked clone: a writable snapshot with a name of its own."""
+        parsed = self.parse(name)
+        directory = f"{self.subdir('images')}/{vmid}"
+        os.makedirs(paths.real(directory), exist_ok=True)
+        new = f"{vmid}/{free_name(_listed(directory), vmid, parsed.format, f'.{parsed.format}')}"
+        shutil.copytree(paths.real(self._entry(name, snap)), paths.real(self._entry(new)), symlinks=True,
+                        copy_function=_copy_sparse)
+        if parsed.format == "raw":
+            self.notes.copy(f"{name}@{snap}" if snap else name, new)
+        return new
+
+
+def filesystem(path: str, used: int) -> tuple[int, int, int]:
+    """(total, available, used) bytes of the file system of a path: machine.json's `filesystems`, with `used` added.
+
+    {"filesystems": {"/": {"size": BYTES, "used": BYTES}}}; the longest path that fits, 94 GiB with 4 GiB in use without any.
+    """
+    known = machine.facts().get("filesystems", {})
+    best = max((place for place in known if (path + "/").startswith(place.rstrip("/") + "/")), key=len, default=None)
+    size = int(known[best]["size"]) if best else 94 << 30
+    taken = (int(known[best].get("used", 0)) if best else 4 << 30) + used
+    kept = 0 if best and known[best].get("type") == "btrfs" else size // 20
+    return size, max(size - kept - taken, 0), min(taken, size)
+
+
+def _is_mounted(path: str) -> bool:
+    """Whether something is mounted at a path: a ZFS file system, or a mount of the kernel's."""
+    from .zfs_tree import load
+    if any(node["mounted"] == path for node in load().datasets.values()):
+        return True
+    return os.path.ismount(paths.real(path))
+
+
+def _listed(directory: str) -> list[str]:
+    try:
+        return sorted(os.listdir(paths.real(directory)))
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+
+
+def _copy_sparse(source: str, target: str) -> str:
+    """Copy a file; an image, which is empty, only in its size."""
+    if os.path.basename(source) == "disk.raw":
+        with open(target, "wb") as file:
+            file.truncate(os.stat(source).st_size)
+        return target
+    return str(shutil.copy2(source, target, follow_symlinks=False))
+
+
+def _count(directory: str) -> int:
+    """The number of files below a directory, and the eleven inodes that ext4 reserves."""
+    return 11 + sum(len(dirs) + len(names) for _, dirs, names in os.walk(directory))
