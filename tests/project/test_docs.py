@@ -46,7 +46,7 @@ def code(text: str) -> Iterator[str]:
 
 
 def commands(text: str) -> Iterator[list[str]]:
-    """The words after `inv` of each command in code; what is explained after three spaces is no part of it."""
+    """The words after `inv` of each command in code; what follows three spaces explains it."""
     for line in code(text):
         if found := re.search(r"(?:^|[\s/(])inv ((?:--?[\w-]+ )*[a-z][\w.]*[^#|>;()]*|--\S.*)", line):
             yield shlex.split(re.split(r"\s{3,}", found[1])[0])
