@@ -40,13 +40,15 @@ def gather(shell: Shell, inventory: Inventory) -> Facts:
     )
     output = shell.run(compose(probes, mark))
     if output.code:
-        raise HostError(f"reading the host failed (exit {output.code}): {output.err.strip() or 'it said nothing'}")
+        raise HostError(
+            f"reading the host failed (exit {output.code}): {output.err.strip() or 'it said nothing'}"
+        )
     answers = split(output.out, mark)
     found = guests.read(answers, mark)
     if found.node != inventory.node.name:
         raise HostError(
-            f"{inventory.node.address} is the node {found.node}, hosts.yml says node.name: {inventory.node.name}; "
-            "nothing was changed"
+            f"{inventory.node.address} is the node {found.node}, "
+            f"hosts.yml says node.name: {inventory.node.name}; nothing was changed"
         )
     return Facts(found, storage.read(answers, inventory.storage.datasets), read_jobs(answers["jobs"]))
 
@@ -61,9 +63,14 @@ def selected(
 
 
 def make_plan(
-    inventory: Inventory, facts: Facts, *, limit: Sequence[str] = (), exclude: Sequence[str] = (), restart: bool = False
+    inventory: Inventory,
+    facts: Facts,
+    *,
+    limit: Sequence[str] = (),
+    exclude: Sequence[str] = (),
+    restart: bool = False,
 ) -> Plan:
-    """What makes the node as hosts.yml says; with --limit or --exclude only what the chosen containers need."""
+    """What makes the node as hosts.yml says; with a selection only what that needs."""
     wanted = selected(inventory, facts, limit, exclude)
     spec = inventory.storage if not limit and not exclude else _needed(inventory.storage, wanted)
     parts = (
@@ -93,12 +100,16 @@ def _candidate(want: Container, facts: Facts | None) -> Candidate:
 def _needed(spec: StorageSpec, wanted: tuple[Container, ...]) -> StorageSpec:
     """The part of the storage that these containers stand on."""
     binds = {mount.bind for want in wanted for mount in want.mounts}
-    storages = {mount.storage for want in wanted for mount in want.mounts} | {want.rootfs_storage for want in wanted}
+    storages = {mount.storage for want in wanted for mount in want.mounts} | {
+        want.rootfs_storage for want in wanted
+    }
     kept = tuple(each for each in spec.storages if each.name in storages)
     places = {value for each in kept for key, value in each.options if key in ("pool", "path")}
     return StorageSpec(
         pools=spec.pools,
-        datasets=tuple(each for each in spec.datasets if each.mountpoint in binds | places or each.name in places),
+        datasets=tuple(
+            each for each in spec.datasets if each.mountpoint in binds | places or each.name in places
+        ),
         storages=kept,
         templates=tuple(each for each in spec.templates if each.name in {want.template for want in wanted}),
     )
@@ -106,4 +117,6 @@ def _needed(spec: StorageSpec, wanted: tuple[Container, ...]) -> StorageSpec:
 
 def _not_yet(inventory: Inventory) -> core.Part:
     paths = ", ".join(inventory.not_managed_yet)
-    return core.Part(notes=(Note("hosts.yml", Why.NOT_YET, f"declared, not managed yet: {paths}"),) if paths else ())
+    return core.Part(
+        notes=(Note("hosts.yml", Why.NOT_YET, f"declared, not managed yet: {paths}"),) if paths else ()
+    )

@@ -50,7 +50,9 @@ def load(path: Path) -> SavedPlan:
         raise FleetError(f"{path}: {error.strerror}") from error
     except ValidationError as error:
         first = error.errors()[0]
-        raise FleetError(f"{path}: not a saved plan: {'.'.join(map(str, first['loc']))}: {first['msg']}") from error
+        raise FleetError(
+            f"{path}: not a saved plan: {'.'.join(map(str, first['loc']))}: {first['msg']}"
+        ) from error
     if saved.format != FORMAT:
         raise FleetError(f"{path}: a plan of format {saved.format}, this fleet reads {FORMAT}; plan again")
     return saved

@@ -28,7 +28,7 @@ Planner = Callable[[Facts], Plan]
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """What became of a run: the plan, the result of each step, and the plan that a fresh read still asks for."""
+    """What became of a run: the plan, each step's result, and what a fresh read still asks for."""
 
     plan: Plan
     results: tuple[Result, ...]
@@ -42,7 +42,7 @@ class Run:
 
     @property
     def exit_code(self) -> int:
-        """0 all done; 3 some steps failed or are left; 6 nothing failed, but a safety rule stood in the way."""
+        """0 all done; 3 some steps failed or are left; 6 only a safety rule stood in the way."""
         bad = {Outcome.FAILED, Outcome.STALE, Outcome.NOT_RUN, Outcome.DETACHED}
         if self.left.steps or any(result.outcome in bad for result in self.results):
             return ExitCode.SOME_FAILED
@@ -118,4 +118,6 @@ def _refuse_stale(saved: Plan, fresh: Plan) -> None:
     keys = {*saved.digests, *fresh.digests}
     changed = sorted(key for key in keys if saved.digests.get(key) != fresh.digests.get(key))
     if changed:
-        raise StalePlan(f"the plan is stale, nothing was changed: {', '.join(changed)} changed since; plan again")
+        raise StalePlan(
+            f"the plan is stale, nothing was changed: {', '.join(changed)} changed since; plan again"
+        )

@@ -1,14 +1,14 @@
 """The errors a user can meet, each with its exit code.
 
-    FleetError                1   something is wrong, said in one message
-    |- UsageError            64   the command line is wrong
-    |- InventoryError         1   hosts.yml is wrong: carries every problem found
-    |- HostError              1   the host answered something we cannot work with
-    |  |- Unreachable         4   no connection, unknown host key, no login
-    |  '- LinkLost            4   the connection broke while something was running
-    |- Refused                6   a safety rule says no
-    |  '- StalePlan           6   the host is no longer as the plan saw it
-    '- Locked                 8   another run holds the node
+FleetError                1   something is wrong, said in one message
+|- UsageError            64   the command line is wrong
+|- InventoryError         1   hosts.yml is wrong: carries every problem found
+|- HostError              1   the host answered something we cannot work with
+|  |- Unreachable         4   no connection, unknown host key, no login
+|  '- LinkLost            4   the connection broke while something was running
+|- Refused                6   a safety rule says no
+|  '- StalePlan           6   the host is no longer as the plan saw it
+'- Locked                 8   another run holds the node
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ class Unreachable(HostError):
 
 
 class LinkLost(HostError):
-    """The connection broke while a script was running; what it did is unknown until the host is read again."""
+    """The connection broke while a script was running; only a fresh read says what it did."""
 
     exit_code = ExitCode.UNREACHABLE
 

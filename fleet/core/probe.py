@@ -46,7 +46,7 @@ def split(output: str, mark: str) -> Mapping[str, Answer]:
     """The answers by name; HostError where the output was cut short."""
     answers: dict[str, Answer] = {}
     framed = re.compile(
-        rf"^{re.escape(mark)} begin (?P<name>\S+)\n(?P<text>.*?)\n{re.escape(mark)} end (?P=name) (?P<code>\d+)$",
+        rf"^{mark} begin (?P<name>\S+)\n(?P<text>.*?)\n{mark} end (?P=name) (?P<code>\d+)$",
         re.MULTILINE | re.DOTALL,
     )
     for match in framed.finditer(output):

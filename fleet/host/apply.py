@@ -38,8 +38,8 @@ class Watcher:
 def apply(shell: Shell, plan: Plan, *, run: str, jobs: int, watcher: Watcher) -> tuple[Result, ...]:
     """The result of every step, in the order of the plan; one failure stops only what needs that step.
 
-    `run` names this run's jobs on the host; a job of the same name is followed, never started twice. The first
-    Ctrl-C starts nothing more and waits for what runs; the second leaves it running on the host.
+    `run` names this run's jobs on the host; a job of the same name is followed, never started twice.
+    The first Ctrl-C starts nothing more and waits for what runs; the second leaves it running on the host.
     """
     planned = frozenset(step.id for step in plan.steps)
     pending = dict(enumerate(plan.steps))
@@ -51,7 +51,7 @@ def apply(shell: Shell, plan: Plan, *, run: str, jobs: int, watcher: Watcher) ->
     def work(number: int, step: Step) -> None:
         try:
             ended.put(_run(shell, f"{run}-{number:04d}", step, watcher))
-        except BaseException as error:  # handed to the thread that waits
+        except BaseException as error:  # noqa: BLE001 - raised again in the thread that waits
             ended.put(error)
 
     while pending or running:
@@ -72,7 +72,9 @@ def apply(shell: Shell, plan: Plan, *, run: str, jobs: int, watcher: Watcher) ->
         except KeyboardInterrupt:
             if stopping:
                 for step in running.values():
-                    results[step.id] = Result(step, Outcome.DETACHED, ("it goes on on the host; the next run follows it",))
+                    results[step.id] = Result(
+                        step, Outcome.DETACHED, ("it goes on on the host; the next run follows it",)
+                    )
                     watcher.ended(results[step.id])
                 break
             stopping = True
@@ -89,7 +91,9 @@ def apply(shell: Shell, plan: Plan, *, run: str, jobs: int, watcher: Watcher) ->
 def _run(shell: Shell, job: str, step: Step, watcher: Watcher) -> Result:
     began = time.monotonic()
     try:
-        done = run_job(shell, job, f"{step.subject}: {step.action}", guarded(step), lambda line: watcher.said(step, line))
+        done = run_job(
+            shell, job, f"{step.subject}: {step.action}", guarded(step), lambda line: watcher.said(step, line)
+        )
     except LinkLost as error:
         return Result(step, Outcome.DETACHED, (str(error),), time.monotonic() - began)
     except FleetError as error:

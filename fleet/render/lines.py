@@ -1,4 +1,4 @@
-"""Lines of text with a style; colour only where a terminal shows it, and never as the only sign of anything."""
+"""Lines of text with a style; colour only where a terminal shows it, never as the only sign of anything."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def show(lines: Iterable[Line], stream: TextIO | None = None) -> None:
         stream.write("".join(f"{line.text}\n" for line in lines))
         stream.flush()
         return
-    from rich.console import Console
+    from rich.console import Console  # noqa: PLC0415 - 0.1 s that a pipe need not pay
 
     console = Console(file=stream, highlight=False, soft_wrap=True)
     for line in lines:
@@ -39,7 +39,8 @@ def is_terminal(stream: TextIO) -> bool:
 def printable(text: str) -> str:
     """The text on one line: what would break the line or move the cursor is shown escaped."""
     return "".join(
-        char if char.isprintable() else char.encode("unicode_escape", "surrogatepass").decode() for char in text
+        char if char.isprintable() else char.encode("unicode_escape", "surrogatepass").decode()
+        for char in text
     )
 
 

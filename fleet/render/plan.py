@@ -17,7 +17,8 @@ _SAID_ONCE = frozenset({Why.UNCHANGED, Why.UNMANAGED, Why.NOT_YET})
 def plan_lines(plan: Plan, *, commands: bool = False, verbose: bool = True) -> Iterator[Line]:
     """The whole plan; with `commands` also the exact commands. Without `verbose` only what is to be done."""
     subjects = dict.fromkeys(
-        [step.subject for step in plan.steps] + [note.subject for note in plan.notes if note.why not in _SAID_ONCE]
+        [step.subject for step in plan.steps]
+        + [note.subject for note in plan.notes if note.why not in _SAID_ONCE]
     )
     for subject in subjects:
         yield Line(subject, "bold")
@@ -38,7 +39,9 @@ def headline(plan: Plan) -> str:
     counts = Counter(step.action for step in plan.steps)
     what = ", ".join(f"{number} to {action}" for action, number in counts.items()) or "nothing to do"
     left = Counter(note.why for note in plan.notes if note.why in LEFT_OVER or note.why in _WAITING)
-    rest = "".join(f"; {counted(number, f'difference {why}', f'differences {why}')}" for why, number in left.items())
+    rest = "".join(
+        f"; {counted(number, f'difference {why}', f'differences {why}')}" for why, number in left.items()
+    )
     unchanged = sum(note.why is Why.UNCHANGED for note in plan.notes)
     same = f"; {unchanged} unchanged" if unchanged else ""
     return f"{plan.node}: {what}{rest}{same}."

@@ -7,7 +7,7 @@ import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
-from fleet.core.plan import Plan, Step
+from fleet.core.plan import Plan
 from fleet.host.apply import Result, Watcher
 from fleet.host.guarded import Outcome
 from fleet.render.lines import Line, counted, is_terminal, printable, show
@@ -22,7 +22,9 @@ _LOG_SHOWN = 12  # lines of a failed step's log; the journal has the rest
 def watching(total: int) -> Iterator[Watcher]:
     """A watcher that shows the run on stderr while the block runs."""
     if is_terminal(sys.stderr):
-        with _live(total) as watcher:
+        from fleet.render.live import live  # noqa: PLC0415 - rich costs 0.1 s, which a pipe need not pay
+
+        with live(total) as watcher:
             yield watcher
     else:
         yield _plain()
@@ -32,7 +34,8 @@ def result_lines(result: Result) -> Iterator[Line]:
     """One step's end; its log where something is to be learned from it."""
     took = f"  {result.seconds:.1f} s" if result.seconds else ""
     yield Line(
-        f"{result.outcome:<11} {result.step.subject}: {result.step.action}{took}", _STYLES.get(result.outcome, "yellow")
+        f"{result.outcome:<11} {result.step.subject}: {result.step.action}{took}",
+        _STYLES.get(result.outcome, "yellow"),
     )
     if result.outcome in _BAD:
         for line in result.log[-_LOG_SHOWN:]:
@@ -86,54 +89,15 @@ def _plain() -> Watcher:
             show(lines, sys.stderr)
 
     return Watcher(
-        started=lambda step: None,
-        said=lambda step, line: None,
+        started=lambda _step: None,
+        said=lambda _step, _line: None,
         ended=lambda result: tell(tuple(result_lines(result))),
-        stopping=lambda running: tell((Line(_stopping(running)),)),
+        stopping=lambda running: tell((Line(stopping_text(running)),)),
     )
 
 
-@contextmanager
-def _live(total: int) -> Iterator[Watcher]:
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
-    from rich.progress import TaskID
-
-    console = Console(stderr=True, highlight=False)
-    progress = Progress(
-        SpinnerColumn(), TextColumn("{task.description}", markup=False), BarColumn(bar_width=20), MofNCompleteColumn(),
-        TimeElapsedColumn(), console=console, transient=True,
-    )
-    rows: dict[str, TaskID] = {}
-    lock = threading.Lock()
-    with progress:
-        overall = progress.add_task("all steps", total=total)
-
-        def started(step: Step) -> None:
-            with lock:
-                rows[step.id] = progress.add_task(f"{step.subject}: {step.action}", total=None)
-
-        def said(step: Step, line: str) -> None:
-            with lock:
-                if step.id in rows and line.strip():
-                    text = f"{step.subject}: {step.action}: {printable(line.strip())}"
-                    progress.update(rows[step.id], description=text[: max(20, console.width - 45)])
-
-        def ended(result: Result) -> None:
-            with lock:
-                if result.step.id in rows:
-                    progress.remove_task(rows.pop(result.step.id))
-                progress.advance(overall)
-                for line in result_lines(result):
-                    console.print(line.text, style=line.style or None, markup=False, soft_wrap=True)
-
-        def stopping(running: int) -> None:
-            console.print(_stopping(running), style="yellow")
-
-        yield Watcher(started, said, ended, stopping)
-
-
-def _stopping(running: int) -> str:
+def stopping_text(running: int) -> str:
+    """What the first Ctrl-C says."""
     return (
         f"stopping: waiting for {counted(running, 'running step')}, nothing more is started; "
         "Ctrl-C again leaves them running on the host"

@@ -8,6 +8,7 @@ from fleet.converge import Facts
 from fleet.core.plan import LEFT_OVER, Plan, Why
 from fleet.domains.guests.spec import Container
 from fleet.render.lines import Line, counted
+from fleet.tools.pct.keys import family, props_of
 
 _STYLES = {"running": "green", "stopped": "yellow", "absent": "red"}
 
@@ -36,12 +37,21 @@ def status_data(wanted: Sequence[Container], facts: Facts, plan: Plan) -> dict[s
 def status_lines(wanted: Sequence[Container], facts: Facts, plan: Plan) -> Iterator[Line]:
     """The status as a table whose columns fit their contents, and one line of figures."""
     rows = [
-        (str(want.vmid), want.name, _status(want, facts), want.config.get("memory", "512"), _address(want), _state(want, plan))
+        (
+            str(want.vmid),
+            want.name,
+            _status(want, facts),
+            want.config.get("memory", "512"),
+            _address(want),
+            _state(want, plan),
+        )
         for want in wanted
     ]
     titles = ("VMID", "NAME", "STATUS", "MEMORY", "ADDRESS", "STATE")
     widths = [max(len(row[column]) for row in (titles, *rows)) for column in range(len(titles))]
-    yield Line("  ".join(title.ljust(width) for title, width in zip(titles, widths, strict=True)).rstrip(), "bold")
+    yield Line(
+        "  ".join(title.ljust(width) for title, width in zip(titles, widths, strict=True)).rstrip(), "bold"
+    )
     for row in rows:
         text = "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
         yield Line(text, _STYLES.get(row[2], ""))
@@ -76,8 +86,6 @@ def _state(want: Container, plan: Plan) -> str:
 
 
 def _address(want: Container) -> str:
-    from fleet.tools.pct.keys import family, props_of
-
     nets = sorted(key for key in want.config if family(key) == "net")
     addresses = [props_of(key, want.config[key]).get("ip", "") for key in nets]
     return ", ".join(address.split("/")[0] for address in addresses if address) or "-"

@@ -19,8 +19,12 @@ _SELECTION = ("inventory", "limit", "exclude")
 
 
 @task(
-    *_SELECTION, "commands", "json", "restart", "detailed_exitcode",
-    help={"out": "save the plan to this file; `inv apply FILE` runs exactly that, or refuses if the host has changed"},
+    *_SELECTION,
+    "commands",
+    "json",
+    "restart",
+    "detailed_exitcode",
+    help={"out": "save the plan to this file; `inv apply FILE` runs exactly that, or refuses as stale"},
 )
 def plan(options: Options, out: str = "") -> int:
     """Show what would change on the host; change nothing."""
@@ -36,13 +40,19 @@ def plan(options: Options, out: str = "") -> int:
         from fleet.planfile import save
 
         save(
-            Path(out), made, created=datetime.now(UTC).isoformat(timespec="seconds"), limit=options.limit,
-            exclude=options.exclude, restart=options.restart,
+            Path(out),
+            made,
+            created=datetime.now(UTC).isoformat(timespec="seconds"),
+            limit=options.limit,
+            exclude=options.exclude,
+            restart=options.restart,
         )
     return _shown(made, options)
 
 
-@task("inventory", "commands", "json", "yes", "jobs", help={"file": "a plan that `inv plan --out FILE` saved"})
+@task(
+    "inventory", "commands", "json", "yes", "jobs", help={"file": "a plan that `inv plan --out FILE` saved"}
+)
 def apply(options: Options, file: str) -> int:
     """Run exactly the steps of a saved plan; refuse if the host or hosts.yml has changed since."""
     from dataclasses import replace
@@ -55,7 +65,18 @@ def apply(options: Options, file: str) -> int:
     return _execute(inventory, f"apply {file}", _planner(inventory, selection), options, saved.plan)
 
 
-@task(*_SELECTION, "check", "diff", "commands", "json", "yes", "jobs", "restart", "detailed_exitcode", name="all")
+@task(
+    *_SELECTION,
+    "check",
+    "diff",
+    "commands",
+    "json",
+    "yes",
+    "jobs",
+    "restart",
+    "detailed_exitcode",
+    name="all",
+)
 def all_(options: Options) -> int:
     """Make the host match hosts.yml: storage, then containers; nothing is ever recreated or destroyed."""
     inventory = _load(options)
@@ -63,7 +84,15 @@ def all_(options: Options) -> int:
 
 
 @task(
-    "inventory", "check", "diff", "commands", "json", "yes", "jobs", "restart", "detailed_exitcode",
+    "inventory",
+    "check",
+    "diff",
+    "commands",
+    "json",
+    "yes",
+    "jobs",
+    "restart",
+    "detailed_exitcode",
     help={"name": "a container of hosts.yml; any selector of --limit will do"},
 )
 def one(options: Options, name: str) -> int:
@@ -75,7 +104,14 @@ def one(options: Options, name: str) -> int:
     return _plan_and_execute(inventory, f"provision.one {name}", _planner(inventory, chosen), chosen)
 
 
-@task("inventory", "check", "commands", "json", "yes", help={"name": "a container of hosts.yml that exists on the host"})
+@task(
+    "inventory",
+    "check",
+    "commands",
+    "json",
+    "yes",
+    help={"name": "a container of hosts.yml that exists on the host"},
+)
 def adopt(options: Options, name: str) -> int:
     """Let fleet manage a container that exists already: put the tag fleet on it, and change nothing else."""
     from fleet.core.plan import join
@@ -91,7 +127,11 @@ def adopt(options: Options, name: str) -> int:
 
 
 @task(
-    "inventory", "check", "commands", "json", "yes",
+    "inventory",
+    "check",
+    "commands",
+    "json",
+    "yes",
     help={
         "name": "a container of hosts.yml that fleet manages",
         "allow-destroy": "the name once more: the word without which nothing is destroyed",
@@ -99,7 +139,7 @@ def adopt(options: Options, name: str) -> int:
     },
 )
 def destroy(options: Options, name: str, allow_destroy: str = "", stop: bool = False) -> int:
-    """Destroy one container and its volumes. Needs --allow-destroy=NAME; refuses protected and foreign ones."""
+    """Destroy one container and its volumes; needs --allow-destroy=NAME, refuses foreign ones."""
     from fleet.core.plan import join
     from fleet.domains.guests import plan_destroy
 

@@ -9,7 +9,7 @@ from fleet.core.command import Command, Word, command
 
 
 def newest(names: Iterable[str], prefix: str) -> str | None:
-    """The newest of the templates whose file name begins with the prefix, by version; None where there is none."""
+    """The newest of the templates whose file name begins with the prefix, by version."""
     matching = [name for name in names if name.startswith(prefix) and re.search(r"\.tar\.[a-z0-9]+$", name)]
     return max(matching, key=_version, default=None)
 

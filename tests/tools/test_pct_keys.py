@@ -56,7 +56,10 @@ def test_no_text_makes_the_comparison_fail(key: str, text: str) -> None:
 
 
 def test_a_net_is_printed_as_proxmox_prints_it() -> None:
-    recorded = "name=eth0,bridge=vmbr0,firewall=1,gw=10.10.10.1,hwaddr=BC:24:11:00:00:01,ip=10.10.10.101/24,mtu=1400,rate=10,tag=5,type=veth"
+    recorded = (
+        "name=eth0,bridge=vmbr0,firewall=1,gw=10.10.10.1,hwaddr=BC:24:11:00:00:01,"
+        "ip=10.10.10.101/24,mtu=1400,rate=10,tag=5,type=veth"
+    )
     assert print_value("net0", dict(reversed(props_of("net0", recorded).items()))) == recorded
 
 

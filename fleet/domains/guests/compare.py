@@ -1,4 +1,4 @@
-"""Desired and actual configuration of one container, compared by meaning: what differs, and what to say to pct."""
+"""One container, desired and actual, compared by meaning: what differs, and what to say to pct."""
 
 from __future__ import annotations
 
@@ -187,7 +187,7 @@ def _impact(
 
 
 def _slots(mounts: tuple[Mount, ...], config: Config) -> dict[str, Mount]:
-    """Each wanted mount under the mpN where it is, or where it goes: by its path, then by its slot, then the next free."""
+    """Each wanted mount under the mpN where it is or goes: by its path, by its slot, then the next free."""
     paths = {
         key: _prop(key, config, "mp") for key in {*config.current, *config.pending} if family(key) == "mp"
     }
@@ -211,7 +211,7 @@ def _slots(mounts: tuple[Mount, ...], config: Config) -> dict[str, Mount]:
 
 
 def _same_place(mount: Mount, slot: str, config: Config) -> bool:
-    """True if the slot holds what this mount wants, only at another path: a bind, or a volume of the same storage."""
+    """True if the slot holds what is wanted, only at another path: a bind, or a volume of this storage."""
     volume = _prop(slot, config, "volume") or ""
     return volume.startswith("/") if mount.bind is not None else volume.startswith(f"{mount.storage}:")
 
@@ -242,7 +242,7 @@ def _volume(
     config: Config,
     running: bool,
 ) -> Comparison:
-    """What differs on one volume: it is grown and its options are set, but it is never moved, shrunk or replaced."""
+    """What differs on one volume: it is grown, its options are set; it is never moved, shrunk, replaced."""
     actual = config.effective(key) or ""
     try:
         found = props_of(key, actual)

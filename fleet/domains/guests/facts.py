@@ -1,4 +1,4 @@
-"""What the host says about its guests, read from the files where Proxmox itself keeps it (pve-facts 1.1, observed.md)."""
+"""What the host says about its guests, read from the files where Proxmox keeps it (pve-facts 1.1)."""
 
 from __future__ import annotations
 

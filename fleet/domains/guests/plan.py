@@ -6,8 +6,8 @@
     a container of another name has it       refused: it could be somebody else's data
     it lacks the tag fleet                   refused until `inv provision.adopt NAME`
     Proxmox holds a lock on it               left alone, said
-    it differs                               set and delete what differs; grow; what only a new container could
-                                             have is said, never done
+    it differs                               set and delete what differs; grow; what only a new container
+                                             could have is said, never done
     it is as hosts.yml says                  nothing, and why
 
 Nothing here can plan to destroy: that is `plan_destroy`, and only by name.
@@ -38,8 +38,9 @@ def plan(
 ) -> Part:
     """What makes the containers as hosts.yml says.
 
-    `templates`: the volume id of each template. `providers`: ids of the steps that make a storage, a template or
-    a host path, by its name; they come first where they are in the plan. `restart`: do what interrupts guests too.
+    `templates`: the volume id of each template. `providers`: ids of the steps that make a storage, a
+    template or a host path, by its name; they come first where they are in the plan.
+    `restart`: also do what interrupts a running container.
     """
     wanted = tuple(wanted)
     made = [
@@ -55,7 +56,7 @@ def plan(
 
 
 def plan_adopt(want: Container, facts: GuestFacts) -> Part:
-    """The step that puts a container under fleet's rule; Refused where it is not the one that hosts.yml means."""
+    """The step that puts a container under fleet's rule; Refused where it is not the one meant."""
     guest = facts.guests.get(want.vmid)
     if guest is None:
         raise Refused(
@@ -69,7 +70,7 @@ def plan_adopt(want: Container, facts: GuestFacts) -> Part:
 
 
 def plan_destroy(want: Container, facts: GuestFacts, *, stop: bool) -> Part:
-    """The steps that destroy one container; Refused on protection, a running guest without `stop`, a foreign one."""
+    """The steps that destroy one container; Refused where protected, foreign, or running without `stop`."""
     guest = facts.guests.get(want.vmid)
     if guest is None:
         return Part(
@@ -268,8 +269,9 @@ def _not_it(want: Container, guest: Guest) -> str:
         return f"{want.vmid} is a container template"
     if guest.name != want.hostname:
         return (
-            f"the container {want.vmid} on the host is {guest.name}, hosts.yml says {want.hostname}; if it is the same "
-            f"one, run `pct set {want.vmid} --hostname {want.hostname}` on the host, otherwise choose another vmid"
+            f"the container {want.vmid} on the host is {guest.name}, hosts.yml says {want.hostname}; "
+            f"if it is the same one, run `pct set {want.vmid} --hostname {want.hostname}` on the host, "
+            "otherwise choose another vmid"
         )
     return ""
 
@@ -277,7 +279,7 @@ def _not_it(want: Container, guest: Guest) -> str:
 def _not_ours(want: Container, guest: Guest) -> str:
     if TAG in guest.config.tags:
         return ""
-    return f"it exists and is not managed by fleet; `inv provision.adopt {want.name}` puts it under hosts.yml's rule"
+    return f"it exists, but fleet does not manage it; to change that: inv provision.adopt {want.name}"
 
 
 def _locked(want: Container, lock: str) -> str:

@@ -205,7 +205,7 @@ def restart(want: Container, waiting: tuple[Difference, ...], needs: Iterable[st
 
 
 def adopt(want: Container, guest: Guest) -> Step:
-    """Puts the tag fleet on a guest that exists already: from then on hosts.yml rules it. Changes nothing else."""
+    """Puts the tag fleet on a guest that exists: from then on hosts.yml rules it. Nothing else changes."""
     was = guest.config.current.get("tags")
     tags = ";".join(sorted({*guest.config.tags, "fleet"}))
     return Step(

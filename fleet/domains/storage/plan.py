@@ -1,4 +1,4 @@
-"""Datasets, storages and templates: desired + facts -> steps and notes. Nothing is ever destroyed, moved or emptied."""
+"""Datasets, storages, templates: desired + facts -> steps and notes. Nothing is ever destroyed or moved."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ def _dataset(want: Dataset, facts: StorageFacts) -> Iterator[Step | Note]:
             yield Note(
                 subject,
                 Why.BY_HAND,
-                f"{difference.key} is {difference.was}, hosts.yml says {difference.want}: {difference.reason}",
+                _said(difference),
                 (difference,),
             )
         else:
@@ -108,10 +108,15 @@ def _differences(want: Dataset, found: DatasetFacts) -> Iterator[Difference]:
             impact, reason = Impact.RECREATE, "ZFS sets it only when a dataset is created"
         elif name == "mountpoint":
             impact = Impact.OFFLINE
-            reason = f"what is mounted from {has} would lose it; stop that first, then: zfs set mountpoint={wanted} {want.name}"
+            reason = f"stop what uses {has}, then on the host: zfs set mountpoint={wanted} {want.name}"
         elif name == "quota" and wanted != "0" and int(wanted) < int(found.properties.get("used", "0")):
             impact, reason = Impact.OFFLINE, f"{found.properties['used']} bytes are in use"
         yield Difference(name, zfs.shown(name, has), zfs.shown(name, wanted), impact, reason)
+
+
+def _said(difference: Difference) -> str:
+    has = difference.was if difference.was is not None else "not set"
+    return f"{difference.key} is {has}, hosts.yml says {difference.want}: {difference.reason}"
 
 
 def _owned_by_another(want: Dataset, found: DatasetFacts) -> bool:
@@ -157,7 +162,7 @@ def _storage(want: Storage, spec: StorageSpec, facts: StorageFacts) -> Iterator[
             yield Note(
                 subject,
                 Why.BY_HAND,
-                f"{difference.key} is {difference.was}, hosts.yml says {difference.want}: {difference.reason}",
+                _said(difference),
                 (difference,),
             )
     settable = tuple(each for each in differences if each.impact is not Impact.RECREATE)

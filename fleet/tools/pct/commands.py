@@ -1,4 +1,4 @@
-"""The pct commands: verb -> words. Always explicit about what Proxmox would otherwise guess (pve-facts 3.2, 3.5)."""
+"""The pct commands: verb -> words. Explicit about what Proxmox would otherwise guess (pve-facts 3.2, 3.5)."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def revert(vmid: int, keys: Iterable[str]) -> Command:
 
 
 def resize(vmid: int, disk: str, size: str) -> Command:
-    """`pct resize` to an absolute size. Exit 0 means nothing: an error in its worker is on stderr only (trap 1)."""
+    """`pct resize` to an absolute size. Exit 0 means nothing: a worker's error is on stderr only (trap 1)."""
     return command("pct", "resize", str(vmid), disk, size)
 
 

@@ -1,4 +1,4 @@
-"""A container's config file as text -> value (the grammar of pve-facts 1.1). Reads what a hand may have broken."""
+"""A container's config file, text -> value (pve-facts 1.1). Reads what a hand may have broken."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class Config:
 
 
 def parse_config(text: str, digest: str) -> Config:
-    """The value of a file's text; never an error: what cannot be read is in `unread`. `digest`: SHA-1 of the file."""
+    """The value of a file's text; what cannot be read is in `unread`. `digest`: SHA-1 of the file."""
     current: dict[str, str] = {}
     pending: dict[str, str] = {}
     deleted: set[str] = set()

@@ -1,4 +1,4 @@
-"""The keys of a container's configuration: what they mean and what changing them does (pve-facts 1.3, 1.4, 1.5).
+"""The keys of a container's configuration: what they mean, what changing them does (pve-facts 1.3 to 1.5).
 
 Values are compared by meaning, never as strings: `normal(key, text)` is the same for two texts exactly when
 Proxmox treats them the same.
@@ -126,7 +126,7 @@ def index(key: str) -> int:
 
 
 def normal(key: str, text: str | None) -> tuple[tuple[str, str], ...] | str | None:
-    """The meaning of a value: equal for two texts exactly when they mean the same to Proxmox; None: not set."""
+    """The meaning of a value: equal for two texts exactly when Proxmox takes them as the same."""
     spec = KEYS.get(family(key))
     if spec is None:
         return text
@@ -173,7 +173,8 @@ def print_value(key: str, props: dict[str, str]) -> str:
 
 def _normal_props(spec: Key, text: str) -> tuple[tuple[str, str], ...]:
     defaults = dict(spec.defaults)
-    meaning = {name: _normal_prop(spec, name, value) for name, value in parse_props(text, spec.default_key).items()}
+    given = parse_props(text, spec.default_key)
+    meaning = {name: _normal_prop(spec, name, value) for name, value in given.items()}
     return tuple(sorted((name, value) for name, value in meaning.items() if defaults.get(name) != value))
 
 
