@@ -71,12 +71,20 @@ SHORT: Mapping[str, str] = {"yes": "y"}
 class Task(InvokeTask[Callable[..., int | None]]):
     """An Invoke task that takes `Options` in place of the context and never shows a traceback."""
 
-    def __init__(self, body: Callable[..., int | None], common: tuple[str, ...], **settings: Any) -> None:
+    def __init__(
+        self,
+        body: Callable[..., int | None],
+        common: tuple[str, ...],
+        texts: Mapping[str, str],
+        **settings: Any,
+    ) -> None:
         self.common = common
+        self.texts = texts
         super().__init__(body, auto_shortflags=False, **settings)
 
     def get_arguments(self, ignore_unknown_help: bool | None = None) -> list[Argument]:
         """The task's own arguments, then the common ones in the order of `Options`."""
+        self.help = dict(self.texts)  # Invoke takes the texts out one by one
         own = super().get_arguments(ignore_unknown_help)
         return own + [_argument(name) for name in (f.name for f in fields(Options)) if name in self.common]
 
@@ -98,7 +106,7 @@ def task(
     unknown = set(common) - set(HELP)
     if unknown:
         raise TypeError(f"not a common option: {', '.join(sorted(unknown))}")
-    return lambda body: Task(body, common, name=name, default=default, help=dict(help or {}))
+    return lambda body: Task(body, common, help or {}, name=name, default=default)
 
 
 def guarded(body: Callable[[], int | None]) -> int:

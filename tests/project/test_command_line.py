@@ -80,7 +80,7 @@ def test_listing_the_tasks_takes_less_than_a_quarter_second_more_than_python_its
         (["init"], "folder"),
         (["init", "x", "--folderr", "y"], "--folderr"),
         (["--help", "ini"], "Did you mean init?"),
-        (["--bogus"], "inv --list"),
+        (["--xyzzy"], "inv --list"),
     ],
 )
 def test_wrong_usage_exits_64_and_says_what_is_near(words: list[str], says: str) -> None:
