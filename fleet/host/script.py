@@ -232,13 +232,13 @@ class _Talk:
     def line(self, timeout: float | None = None) -> str | None:
         """The next line of stdout; None once the script has ended; TimeoutError after `timeout` seconds."""
         deadline = None if timeout is None else time.monotonic() + timeout
+        self._waiting += self.lines()
         while not self._waiting and not self.ended:
-            left = None if deadline is None else deadline - time.monotonic()
-            if left is not None and left <= 0:
-                raise TimeoutError
+            left = None if deadline is None else max(0.0, deadline - time.monotonic())
             self.move(left)
             self._waiting += self.lines()
-        self._waiting += self.lines()
+            if left == 0 and not self._waiting and not self.ended:
+                raise TimeoutError
         return self._waiting.popleft() if self._waiting else None
 
     def output(self) -> Output:
