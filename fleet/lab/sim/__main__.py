@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from importlib import import_module
-from pathlib import Path
 
 
 def run(argv: list[str]) -> int:
     """The exit code of the simulated command named by argv[0]."""
-    from sim.commands import MODULES
+    from sim.commands import GUEST_MODULES, MODULES
 
-    module = import_module(f"sim.{MODULES[argv[0]]}")
+    module = import_module(f"sim.{(MODULES | GUEST_MODULES)[argv[0]]}")
     code: int = module.main(argv)
     return code
 
 
 if __name__ == "__main__":
-    sys.path[0] = str(Path(__file__).resolve().parent.parent)
+    sys.path[0] = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
     sys.exit(run(sys.argv[1:]))

@@ -24,3 +24,6 @@ MODULES: dict[str, str] = {
     "chown": "owners",
     "chgrp": "owners",
 }
+
+# Run inside guests: the tools of a template that are no programs of the machine.
+GUEST_MODULES: dict[str, str] = {"guest-tool": "guest_tools"}

@@ -1,160 +1,192 @@
-"""`chown`, `chgrp` and `stat` where the lab has only one user id: who owns a file is noted in an extended attribute of the file.
+"""Owners of files that this one-user sandbox cannot have: kept in the extended attribute user.fleet.owner as "UID:GID".
 
-Inside the lab's user namespace every file belongs to root and nothing else is possible; the attribute user.fleet.owner holds `UID:GID` of
-any other owner. It moves with the file and is copied with it. The real programs do the rest of the work.
+Inside the lab everybody is one user, so chown(2) to 100000 fails. `chown`, `chgrp` and `stat` are simulated on top of the attribute, and
+every simulated command that gives a volume to a container uses chown() here. A symbolic link cannot carry the attribute: it is root's.
 """
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
-import stat as modes
-import subprocess
 import sys
+from collections.abc import Iterator
 
-_NAME = "user.fleet.owner"
-_PROGRAMS = "/usr/bin"
-_SPEC = re.compile(r"([^:.]*)(?:[:.](.*))?")
+ATTRIBUTE = "user.fleet.owner"
+_FORMAT = re.compile(r"%([-+ #0']*\d*(?:\.\d+)?)([%a-zA-Z])")
+_NOBODY = 65534
+_SHIFT, _IDS = 100000, 65536
 
 
-def chown(path: str, uid: int, gid: int) -> None:
-    """Note who owns a file or directory (a real path); -1 leaves one of the two as it is."""
-    old = owner(path)
-    new = (old[0] if uid < 0 else uid, old[1] if gid < 0 else gid)
-    if new == old:
+def owner(path: str, *, follow: bool = True) -> tuple[int, int]:
+    """(uid, gid) of a file. OSError if it does not exist."""
+    info = os.stat(path, follow_symlinks=follow)
+    try:
+        uid, _, gid = os.getxattr(path, ATTRIBUTE, follow_symlinks=follow).decode().partition(":")
+        return int(uid), int(gid)
+    except (OSError, ValueError):
+        return info.st_uid, info.st_gid
+
+
+def chown(path: str, uid: int, gid: int, *, follow: bool = True) -> None:
+    """Give a file to somebody; -1 leaves that half alone."""
+    if not follow and os.path.islink(path):
+        return
+    old_uid, old_gid = owner(path)
+    new = (old_uid if uid < 0 else uid, old_gid if gid < 0 else gid)
+    if new == (old_uid, old_gid):
         return
     if new == (0, 0):
-        os.removexattr(path, _NAME, follow_symlinks=False)
+        os.removexattr(path, ATTRIBUTE)
     else:
-        os.setxattr(path, _NAME, f"{new[0]}:{new[1]}".encode(), follow_symlinks=False)
+        os.setxattr(path, ATTRIBUTE, f"{new[0]}:{new[1]}".encode())
 
 
-def owner(path: str) -> tuple[int, int]:
-    """(uid, gid) of a file."""
-    try:
-        uid, _, gid = os.getxattr(path, _NAME, follow_symlinks=False).decode().partition(":")
-    except OSError:
-        return 0, 0
-    return int(uid), int(gid)
+def inside(path: str, *, shifted: bool) -> tuple[int, int]:
+    """(uid, gid) as a container sees them; an unprivileged one has its ids shifted by 100000, others are nobody's."""
+    return (_unshift(owner(path)[0]), _unshift(owner(path)[1])) if shifted else owner(path)
 
 
-def _lookup(word: str, file: str) -> int | None:
-    """The number of a user or group given by number or name; None for one that is none."""
-    if word.isdigit():
-        return int(word)
-    with open(file, encoding="utf-8") as lines:
-        found = (line.split(":") for line in lines)
-        return next((int(parts[2]) for parts in found if parts[0] == word), None)
+def _unshift(number: int) -> int:
+    return number - _SHIFT if _SHIFT <= number < _SHIFT + _IDS else _NOBODY
 
 
-def _ids(program: str, spec: str) -> tuple[int, int] | None:
-    """(uid, gid) that a chown or chgrp operand means, -1 for "as it is"; None for a name that does not exist."""
-    user, group = ("", spec) if program == "chgrp" else _SPEC.fullmatch(spec).groups(default="")  # type: ignore[union-attr]
-    uid = _lookup(user, "/etc/passwd") if user else -1
-    gid = _lookup(group, "/etc/group") if group else -1
-    return None if uid is None or gid is None else (uid, gid)
+def main(argv: list[str], *, shifted: bool = False) -> int:
+    """`stat`, `chown` and `chgrp`, by argv[0]; `shifted` for an unprivileged guest's eyes."""
+    if argv[0] == "stat":
+        return _stat(argv[1:], shifted)
+    return _chown(argv[0], argv[1:], _SHIFT if shifted else 0)
 
 
-def _change(program: str, args: list[str]) -> int:
-    """chown or chgrp: the real one checks the call (for root's own id), then the owners are noted."""
-    flags = [word for word in args if word.startswith("-") and word != "--"]
-    words = [word for word in args if not word.startswith("-")]
-    real = f"{_PROGRAMS}/{program}"
-    simple = all(re.fullmatch(r"-[Rhvcf]+|--recursive|--no-dereference|--quiet|--silent", flag) for flag in flags)
-    ids = _ids(program, words[0]) if simple and len(words) > 1 else None
-    if ids is None:
-        return subprocess.run([real, *args], check=False).returncode
-    code = subprocess.run([real, *flags, "--", "0:0" if program == "chown" else "0", *words[1:]], check=False).returncode
-    recursive = any(flag == "--recursive" or not flag.startswith("--") and "R" in flag for flag in flags)
-    for path in words[1:]:
-        for one in _below(path) if recursive else [path]:
-            if os.path.exists(one):
-                _note(program, one, ids)
+# --- stat --------------------------------------------------------------------------------------------------------
+
+
+def _stat(words: list[str], shifted: bool) -> int:
+    """The machine's stat with the four letters that tell owners answered here, and everything else by itself."""
+    option, files = _stat_format(words)
+    if option is None:
+        return _machine("stat", words)
+    kind, text, others = option
+    code = 0
+    for file in files:
+        try:
+            ids = inside(file, shifted=shifted) if "-L" in others or not os.path.islink(file) else (0, 0)
+        except OSError:
+            ids = (0, 0)  # the machine's stat says what is wrong
+        code |= _machine("stat", [*others, f"--{kind}={_FORMAT.sub(lambda m: _answer(m, ids), text)}", "--", file])  # noqa: B023
     return code
 
 
-def _note(program: str, path: str, ids: tuple[int, int]) -> None:
-    """Note an owner; what can have none (links, devices) is left out."""
-    mode = os.stat(path).st_mode
-    if not (modes.S_ISREG(mode) or modes.S_ISDIR(mode)):
-        return
+def _answer(found: re.Match[str], ids: tuple[int, int]) -> str:
+    flags, letter = found.groups()
+    values = {"u": str(ids[0]), "g": str(ids[1])}
+    if letter in "UG":
+        number = ids[letter == "G"]
+        name = _names("passwd" if letter == "U" else "group").get(number, "UNKNOWN")
+        return f"%{flags}s" % name
+    return f"%{flags}s" % values[letter] if letter in values else found[0]
+
+
+def _stat_format(words: list[str]) -> tuple[tuple[str, str, list[str]] | None, list[str]]:
+    """((printf or format, its text, other options), files); None for the first where no format is asked for."""
+    text, kind, others, files = None, "format", [], []
+    rest = iter(words)
+    for word in rest:
+        if word == "--":
+            files += rest
+        elif word in ("-c", "--format", "--printf"):
+            text, kind = next(rest, ""), "printf" if word == "--printf" else "format"
+        elif word.startswith(("--format=", "--printf=")):
+            kind, _, text = word[2:].partition("=")
+        elif re.fullmatch(r"-[Lf]*c.*", word) and not word.startswith("--"):
+            flags, _, attached = word[1:].partition("c")
+            others += [f"-{flags}"] if flags else []
+            text, kind = attached or next(rest, ""), "format"
+        elif word.startswith("-") and word != "-":
+            others.append(word)
+        else:
+            files.append(word)
+    return (None if text is None or "-f" in others else (kind, text, others)), files
+
+
+# --- chown and chgrp ---------------------------------------------------------------------------------------------
+
+
+def _chown(name: str, words: list[str], shift: int) -> int:
+    flags = [word for word in words if word.startswith("-") and word != "--"]
+    operands = [word for word in words if not word.startswith("-")]
+    reference = next((flag.partition("=")[2] for flag in flags if flag.startswith("--reference=")), None)
+    unknown = [flag for flag in flags if not re.fullmatch(r"-[RhvcfLHP]+|--(recursive|no-dereference|verbose|changes|silent|quiet"
+                                                           r"|dereference|reference=.*|preserve-root)", flag)]
+    if unknown:
+        return _complain(name, f"unrecognized option '{unknown[0]}'", hint=True)
+    if len(operands) < (1 if reference else 2):
+        return _complain(name, "missing operand" if not operands else f"missing operand after ‘{operands[-1]}’", hint=True)
     try:
-        chown(os.path.realpath(path), *ids)
-    except OSError as error:
-        print(f"{program}: changing ownership of '{path}': {error.strerror}", file=sys.stderr)
+        ids = owner(reference) if reference else _ids(name, operands.pop(0), shift)
+    except (KeyError, OSError) as error:
+        return _complain(name, error.args[0] if isinstance(error, KeyError) else f"failed to get attributes of '{reference}'")
+    recursive = any(flag == "--recursive" or (not flag.startswith("--") and "R" in flag) for flag in flags)
+    follow = not any(flag == "--no-dereference" or (not flag.startswith("--") and "h" in flag) for flag in flags)
+    code = 0
+    for operand in operands:
+        for path in _tree(operand) if recursive else [operand]:
+            try:
+                chown(path, *ids, follow=follow and not recursive)
+            except OSError as error:
+                code = _complain(name, f"cannot access '{path}': {error.strerror}" if not os.path.lexists(path)
+                                 else f"changing ownership of '{path}': {error.strerror}")
+    return code
 
 
-def _below(path: str) -> list[str]:
-    """A path and everything below it, links left out."""
-    found = [path]
-    for top, dirs, names in os.walk(path):
-        found += [f"{top}/{name}" for name in (*dirs, *names) if not os.path.islink(f"{top}/{name}")]
+def _ids(name: str, said: str, shift: int) -> tuple[int, int]:
+    """The numbers that OWNER[:GROUP] means, -1 for what it does not say; KeyError with a message."""
+    user, colon, group = (said, "", "") if name == "chown" else ("", ":", said)
+    if name == "chown":
+        user, colon, group = said.partition(":") if ":" in said else said.partition(".")
+        user, colon, group = (said, "", "") if colon == "." and not user.isdigit() else (user, colon, group)
+    uid = _number(user, "passwd", f"invalid user: ‘{said}’", shift) if user else -1
+    gid = _number(group, "group", f"invalid group: ‘{said}’", shift) if group else -1
+    if user and colon and not group:
+        gid = uid
+    return uid, gid
+
+
+def _number(text: str, table: str, wrong: str, shift: int) -> int:
+    if text.isdigit():
+        return int(text) + shift
+    for number, name in _names(table).items():
+        if name == text:
+            return number + shift
+    raise KeyError(wrong)
+
+
+def _names(table: str) -> dict[int, str]:
+    """Number to name, from /etc/passwd or /etc/group."""
+    found: dict[int, str] = {}
+    with contextlib.suppress(OSError), open(f"/etc/{table}", encoding="utf-8") as file:
+        for line in file:
+            fields = line.split(":")
+            if len(fields) > 2 and fields[2].isdigit():
+                found.setdefault(int(fields[2]), fields[0])
     return found
 
 
-def _stat(args: list[str]) -> int:
-    """stat: for files with a noted owner the real one with their ids in the format."""
-    real = f"{_PROGRAMS}/stat"
-    form, flags, files = _stat_words(args)
-    noted = [path for path in files if owner(path) != (0, 0)]
-    if not noted or {"-f", "--file-system", "--help", "--version"} & set(flags):
-        os.execv(real, ["stat", *args])
-    code = 0
-    for path in files:
-        uid, gid = owner(path)
-        if form is None:
-            done = subprocess.run([real, *flags, "--", path], check=False, capture_output=True, text=True)
-            sys.stdout.write(_owned_text(done.stdout, uid, gid))
-            sys.stderr.write(done.stderr)
-        else:
-            option, text = form
-            done = subprocess.run([real, *flags, f"{option}={_owned_format(text, uid, gid)}", "--", path], check=False, text=True)
-        sys.stdout.flush()
-        code = code or done.returncode
-    return code
+def _tree(top: str) -> Iterator[str]:
+    yield top
+    if not os.path.islink(top):
+        for directory, directories, files in os.walk(top):
+            yield from (os.path.join(directory, name) for name in (*directories, *files))
 
 
-def _stat_words(args: list[str]) -> tuple[tuple[str, str] | None, list[str], list[str]]:
-    """((option, format) or None, other options, files) of a stat call."""
-    form: tuple[str, str] | None = None
-    flags: list[str] = []
-    files: list[str] = []
-    words = iter(args)
-    for word in words:
-        if word == "--":
-            files += list(words)
-        elif word in ("-c", "--format", "--printf"):
-            form = ("--printf" if word == "--printf" else "--format", next(words, ""))
-        elif match := re.fullmatch(r"(--format|--printf)=(.*)", word, re.DOTALL):
-            form = (match[1], match[2])
-        elif match := re.fullmatch(r"-(L?)c(.+)", word, re.DOTALL):
-            form, flags = ("--format", match[2]), [*flags, *(["-L"] if match[1] else [])]
-        elif word.startswith("-") and word != "-":
-            flags.append(word)
-        else:
-            files.append(word)
-    return form, flags, files
+def _complain(name: str, text: str, *, hint: bool = False) -> int:
+    sys.stderr.write(f"{name}: {text}\n" + (f"Try '{name} --help' for more information.\n" if hint else ""))
+    return 1
 
 
-def _owned_format(text: str, uid: int, gid: int) -> str:
-    """A format with the owner's numbers and names in the place of %u, %g, %U and %G."""
-    values = {"u": str(uid), "g": str(gid), "U": _name(uid, "/etc/passwd"), "G": _name(gid, "/etc/group")}
-    return re.sub(r"%%|%[ugUG]", lambda found: values.get(found[0][1], found[0]), text)
-
-
-def _owned_text(text: str, uid: int, gid: int) -> str:
-    """stat's long output with the owner's numbers and names."""
-    text = re.sub(r"Uid: \([^)]*\)", f"Uid: ({uid:5d}/{_name(uid, '/etc/passwd'):>8})", text)
-    return re.sub(r"Gid: \([^)]*\)", f"Gid: ({gid:5d}/{_name(gid, '/etc/group'):>8})", text)
-
-
-def _name(number: int, file: str) -> str:
-    """The name of a user or group, UNKNOWN without one."""
-    with open(file, encoding="utf-8") as lines:
-        found = (line.split(":") for line in lines)
-        return next((parts[0] for parts in found if parts[2] == str(number)), "UNKNOWN")
-
-
-def main(argv: list[str]) -> int:
-    """The commands chown, chgrp and stat."""
-    return _stat(argv[1:]) if argv[0] == "stat" else _change(argv[0], argv[1:])
+def _machine(name: str, words: list[str]) -> int:
+    """Run the machine's own program of that name."""
+    place = next((path for path in (f"/usr/bin/{name}", f"/bin/{name}", f"/run/host/usr/bin/{name}", f"/run/host/bin/{name}")
+                  if os.path.exists(path) and not os.path.realpath(path).endswith("/guest-tool")), f"/usr/bin/{name}")
+    pid = os.posix_spawn(place, [name, *words], os.environ)
+    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])

@@ -1,0 +1,156 @@
+"""Faults on demand: what a lab is told to do wrong, as one JSON file that is read at every execution.
+
+    {"rules": [{"id": N, "action": "drop"|"hang", "when": "before"|"during"|"after", "ms": N,
+                "at": N | "match": REGEX, "times": N | null}],
+     "slow": FACTOR,                                   executions take that many times as long
+     "disk_full": [STORAGE], "quorum_lost": BOOL,      read by the simulated commands
+     "kill": [{"command": NAME, "at": N, "ms": N}]}    the Nth call of a simulated command gets SIGKILL after so long
+
+Quorum lost makes /etc/pve read-only, too: the simulated commands say "Permission denied" as pmxcfs does, a plain `echo >` says
+"Read-only file system".
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import socket
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from fleet.lab import layout
+
+_WHEN = ("before", "during", "after")
+
+
+@dataclass(frozen=True)
+class Rule:
+    """One thing to do to the link: drop it or let it hang, at which execution."""
+
+    id: int
+    action: str
+    when: str
+    ms: int
+    at: int | None
+    match: str | None
+    times: int | None
+
+    def fits(self, number: int, command: str, hits: int) -> bool:
+        """Whether it is meant for this execution, having been so `hits` times before."""
+        if self.times is not None and hits >= self.times:
+            return False
+        return number == self.at if self.match is None else re.search(self.match, command) is not None
+
+
+def rules(values: Mapping[str, Any]) -> list[Rule]:
+    """The rules of a fault file."""
+    return [Rule(**rule) for rule in values.get("rules", [])]
+
+
+def read(file: Path) -> dict[str, Any]:
+    """What a fault file says; {} where there is none."""
+    try:
+        values: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return {}
+    return values
+
+
+class Faults:
+    """The faults of one lab. Nothing is wrong with a new lab."""
+
+    def __init__(self, files: layout.Files) -> None:
+        self._files = files
+
+    def current(self) -> dict[str, Any]:
+        """What is set now."""
+        return read(self._files.faults)
+
+    def drop(self, when: str, *, nth: int | None = None, match: str | None = None, ms: int = 50, times: int | None = None) -> None:
+        """Cut the link at the nth execution from now (1 is the next), or at those whose command matches a regular expression.
+
+        `when`: "before" the command runs, "during" it (`ms` after it began), or "after" it ran and before any answer is sent.
+        `times` limits how often a `match` strikes.
+        """
+        self._rule("drop", when, nth, match, ms, times)
+
+    def hang(self, when: str = "before", *, nth: int | None = None, match: str | None = None, times: int | None = None) -> None:
+        """Never answer an execution, which has run ("after") or has not ("before"); the link stays up."""
+        self._rule("hang", when, nth, match, 0, times)
+
+    def slow(self, factor: float) -> None:
+        """Make every execution take that many times as long; 1 is normal."""
+        self._set("slow", factor)
+
+    def disk_full(self, *storages: str) -> None:
+        """No space is left on these storages; none: there is again."""
+        self._set("disk_full", list(storages))
+
+    def quorum(self, *, lost: bool) -> None:
+        """Lose quorum, or have it back."""
+        self._set("quorum_lost", lost)
+        tell_monitor(self._files.root, f"quorum {0 if lost else 1}")
+
+    def hold_config_lock(self, vmid: int) -> None:
+        """Hold the config lock of a guest, as a process of Proxmox that is busy with it does."""
+        tell_monitor(self._files.root, f"hold {vmid}")
+
+    def release_config_lock(self, vmid: int) -> None:
+        """Let the config lock of a guest go."""
+        tell_monitor(self._files.root, f"release {vmid}")
+
+    def kill(self, command: str, *, nth: int = 1, ms: int = 0) -> None:
+        """Send SIGKILL to the nth call from now of a simulated command (pct, zfs ...) and its children, `ms` after it began."""
+        values = self.current()
+        counted = self._files.root / layout.RUN.lstrip("/") / "calls" / command
+        so_far = counted.stat().st_size if counted.exists() else 0
+        self._set("kill", [*values.get("kill", []), {"command": command, "at": so_far + nth, "ms": ms}])
+
+    def clear(self) -> None:
+        """Nothing is wrong any more. Config locks stay held."""
+        if self.current().get("quorum_lost"):
+            self.quorum(lost=False)
+        self._files.faults.unlink(missing_ok=True)
+
+    def _rule(self, action: str, when: str, nth: int | None, match: str | None, ms: int, times: int | None) -> None:
+        if when not in _WHEN:
+            raise ValueError(f"a fault strikes before, during or after an execution, not {when!r}")
+        if (nth is None) == (match is None):
+            raise ValueError("say either the how-manieth execution from now, or what its command matches")
+        at = exec_count(self._files) + nth if nth is not None else None
+        existing = self.current().get("rules", [])
+        number = max((rule["id"] for rule in existing), default=0) + 1
+        self._set("rules", [*existing, {"id": number, "action": action, "when": when, "ms": ms, "at": at, "match": match,
+                                        "times": times}])
+
+    def _set(self, key: str, value: object) -> None:
+        temporary = self._files.faults.with_suffix(".new")
+        temporary.write_text(json.dumps({**self.current(), key: value}), encoding="utf-8")
+        temporary.replace(self._files.faults)
+
+
+def exec_count(files: layout.Files) -> int:
+    """How many executions over SSH have begun since the lab was made or reset."""
+    try:
+        with files.execs.open(encoding="utf-8") as lines:
+            return sum('"command"' in line for line in lines)
+    except FileNotFoundError:
+        return 0
+
+
+def tell_monitor(root: Path, line: str) -> str:
+    """Send one line to the monitor of a running lab; its answer without `ok`. OSError when it refuses or is not there."""
+    directory = os.open(root / layout.RUN.lstrip("/"), os.O_PATH)  # a socket's path is at most 107 bytes long
+    with socket.socket(socket.AF_UNIX) as connection:
+        try:
+            connection.connect(f"/proc/self/fd/{directory}/monitor.sock")
+        finally:
+            os.close(directory)
+        connection.sendall(f"{line}\n".encode())
+        word, _, rest = connection.makefile().readline().strip().partition(" ")
+    if word != "ok":
+        raise OSError(rest or "the lab's monitor does not answer")
+    return rest
