@@ -1,0 +1,189 @@
+"""start, stop, shutdown, reboot, suspend, resume of a container, and what happens after it stopped."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+from . import container, costs, hotplug, machine, mounts, network, paths, pct_update, runtime, storage_cfg, tasks
+from .cli import Arguments
+from .conf import Config
+from .errors import Die
+from .mounts import Mount
+from .tasks import Out
+
+_PRE_START_FAILED = (
+    "run_buffer: 571 Script exited with status {status}\n"
+    'lxc_init: 845 Failed to run lxc.hook.pre-start for container "{vmid}"\n'
+    '__lxc_start: 2039 Failed to initialize container "{vmid}"\n'
+)
+
+
+def start(arguments: Arguments) -> int:
+    """`pct start`."""
+    vmid = arguments.vmid()
+    if container.running(vmid):
+        raise Die(f"CT {vmid} already running")
+    skip_lock = arguments.flag("skiplock")
+    return tasks.run("vzstart", str(vmid), lambda out: start_container(vmid, out, skip_lock))
+
+
+def start_container(vmid: int, out: Out, skip_lock: bool = False) -> None:
+    """Start a stopped container: pending changes are applied first, then bridges, volumes and mount points are looked at."""
+    if machine.faults().get("quorum_lost"):
+        raise Die("cluster not ready - no quorum?")
+    config = container.load(vmid)
+    if container.is_template(config):
+        raise Die("you can't start a CT if it's a template")
+    if not skip_lock and config.keys.get("lock") != "mounted":
+        container.check_lock(config)
+    config = apply_pending(vmid, config)
+    pct_update.check_readable(config)
+    for net in network.of(config).values():
+        bridge = net.get("bridge")
+        if bridge is not None and not network.bridge_exists(bridge):
+            raise Die(f"bridge '{bridge}' does not exist")
+    points = mounts.of(config.keys)
+    for point in points:
+        if point.kind == "volume":
+            storage_cfg.get(mounts.storage_of(point.volume))
+    if not all(_can_mount(point) for point in points) or not _devices_exist(config):
+        out.write(_PRE_START_FAILED.format(status=2, vmid=vmid))
+        raise Die(f"startup for container '{vmid}' failed")
+    costs.spend("start")
+    runtime.start(vmid)
+    hotplug.write_limits(vmid, config.keys)
+
+
+def _can_mount(point: Mount) -> bool:
+    """Whether the pre-start hook will find what it has to mount."""
+    from . import storage
+
+    if point.kind != "volume":
+        return os.path.exists(paths.real(point.volume))
+    try:
+        return storage.exists(point.volume)
+    except Die:
+        return False
+
+
+def _devices_exist(config: Config) -> bool:
+    try:
+        for key, value in config.keys.items():
+            if key.startswith("dev") and key[3:].isdecimal():
+                pct_update.check_device(value)
+    except Die:
+        return False
+    return True
+
+
+def apply_pending(vmid: int, config: Config) -> Config:
+    """Apply all pending changes of a container that does not run; what fails is warned about and stays pending."""
+    if not config.pending:
+        return config
+    pct_update.apply(vmid, config)
+    container.save(vmid, config)
+    return container.load(vmid)
+
+
+def after_stop(vmid: int) -> None:
+    """What Proxmox's post-stop hook does."""
+    if container.exists(vmid):
+        apply_pending(vmid, container.load(vmid))
+
+
+def stop_container(vmid: int, cost: str = "stop") -> None:
+    """Stop a running container and do what follows a stop."""
+    costs.spend(cost)
+    runtime.stop(vmid)
+    after_stop(vmid)
+
+
+def _check_running(vmid: int, title: str = "CT") -> None:
+    if not container.running(vmid):
+        raise Die(f"{title} {vmid} not running")
+
+
+def stop(arguments: Arguments) -> int:
+    """`pct stop`."""
+    vmid = arguments.vmid()
+    _check_running(vmid)
+    skip_lock = arguments.flag("skiplock")
+
+    def work(out: Out) -> None:
+        config = container.load(vmid)
+        if not skip_lock and config.keys.get("lock") != "mounted":
+            container.check_lock(config)
+        stop_container(vmid)
+
+    return tasks.run("vzstop", str(vmid), work)
+
+
+def shutdown(arguments: Arguments) -> int:
+    """`pct shutdown`."""
+    vmid = arguments.vmid()
+    _check_running(vmid)
+
+    def work(out: Out) -> None:
+        container.check_lock(container.load(vmid))
+        stop_container(vmid, "shutdown")
+
+    return tasks.run("vzshutdown", str(vmid), work)
+
+
+def reboot(arguments: Arguments) -> int:
+    """`pct reboot`: shutdown, then start with the pending changes."""
+    vmid = arguments.vmid()
+    _check_running(vmid, "VM")
+
+    def work(out: Out) -> None:
+        container.check_lock(container.load(vmid))
+        stop_container(vmid, "shutdown")
+        start_container(vmid, out)
+
+    return tasks.run("vzreboot", str(vmid), work)
+
+
+def suspend(arguments: Arguments) -> int:
+    """`pct suspend`: fails as on a host without CRIU, which is what Proxmox ships."""
+    vmid = arguments.vmid()
+    _check_running(vmid)
+
+    def work(out: Out) -> None:
+        container.check_lock(container.load(vmid))
+        prefix = f"lxc-checkpoint: {vmid}: ../src/lxc"
+        out.write(f"{prefix}/criu.c: criu_version_ok: 767 No such file or directory - execing criu failed, is it installed?\n")
+        out.write(f"{prefix}/tools/lxc_checkpoint.c: checkpoint: 182 Checkpointing {vmid} failed\n")
+        raise Die(f"command 'lxc-checkpoint -n {vmid} -s -D /var/lib/vz/dump' failed: exit code 1")
+
+    return tasks.run("vzsuspend", str(vmid), work)
+
+
+def resume(arguments: Arguments) -> int:
+    """`pct resume`: there never is a checkpoint."""
+    vmid = arguments.vmid()
+    if container.running(vmid):
+        raise Die(f"CT {vmid} already running")
+
+    def work(out: Out) -> None:
+        container.check_lock(container.load(vmid))
+        prefix = f"lxc-checkpoint: {vmid}: ../src/lxc"
+        out.write(f"{prefix}/criu.c: criu_version_ok: 767 No such file or directory - execing criu failed, is it installed?\n")
+        out.write(f"{prefix}/tools/lxc_checkpoint.c: restore: 249 Restoring {vmid} failed\n")
+        raise Die(f"command 'lxc-checkpoint -n {vmid} -r --foreground -D /var/lib/vz/dump' failed: exit code 1")
+
+    return tasks.run("vzresume", str(vmid), work)
+
+
+def main(argv: list[str]) -> int:
+    """The post-stop hook, `lxc-pve-poststop-hook VMID poweroff|reboot`, for a guest that stopped itself."""
+    vmid = int(argv[1])
+    try:
+        with container.locked(vmid):
+            after_stop(vmid)
+        if argv[2:3] == ["reboot"]:
+            return tasks.run("vzstart", str(vmid), lambda out: start_container(vmid, out))
+    except Die as error:
+        sys.stderr.write(error.message.rstrip("\n") + "\n")
+        return 1
+    return 0

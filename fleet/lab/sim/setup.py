@@ -1,0 +1,89 @@
+"""What `pct create` does to a fresh root file system: finding out what it is, SSH host keys, warnings."""
+
+from __future__ import annotations
+
+import base64
+import glob
+import os
+import re
+import secrets
+
+from . import costs, runtime
+from .conf import Config
+from .tasks import Out
+
+_FAMILIES = {
+    "debian": "debian", "devuan": "devuan", "ubuntu": "ubuntu", "centos": "centos", "rhel": "centos", "almalinux": "centos",
+    "rocky": "centos", "ol": "centos", "fedora": "fedora", "opensuse-leap": "opensuse", "opensuse-tumbleweed": "opensuse",
+    "arch": "archlinux", "archarm": "archlinux", "alpine": "alpine", "gentoo": "gentoo", "nixos": "nixos",
+}  # fmt: skip
+_HOST_KEYS = ("rsa", "ecdsa", "ed25519")
+_NEEDS_NESTING = 257  # the first systemd that does not boot well without
+
+
+def extract(archive: str, root: str, out: Out) -> None:
+    """Unpack a template; prints tar's total."""
+    size = runtime.unpack_template(archive, root)
+    out.write(f"Total bytes read: {size} ({size // 1024**2}MiB, {_rate()}MiB/s)\n")
+
+
+def _rate() -> int:
+    return 200 + secrets.randbelow(150)
+
+
+def release(root: str) -> dict[str, str]:
+    """The fields of /etc/os-release; {} without one."""
+    try:
+        with open(f"{root}/etc/os-release", encoding="utf-8") as file:
+            return {key: value.strip("\"'") for key, value in re.findall(r"^(\w+)=(.*)$", file.read(), re.MULTILINE)}
+    except FileNotFoundError:
+        return {}
+
+
+def detect(root: str, config: Config, out: Out) -> None:
+    """Architecture and system, written into the configuration where nobody gave them."""
+    out.write("Detected container architecture: amd64\n")
+    config.keys.setdefault("arch", "amd64")
+    found = _FAMILIES.get(release(root).get("ID", ""), "unmanaged")
+    given = config.keys.setdefault("ostype", found)
+    if given not in (found, "unmanaged"):
+        out.write(f"got unexpected ostype ({given} != {found})\n")
+
+
+def first_steps(root: str, config: Config, keys: str | None, out: Out) -> None:
+    """Host name, SSH keys, and the warning about systemd and nesting."""
+    if config.keys["ostype"] == "unmanaged":
+        return
+    name = config.keys.get("hostname", "localhost")
+    if keys is not None:
+        _write(f"{root}/root/.ssh/authorized_keys", keys)
+    if os.path.isdir(f"{root}/etc/ssh"):
+        kinds = list(_HOST_KEYS)
+        secrets.SystemRandom().shuffle(kinds)
+        for kind in kinds:
+            _make_host_key(root, kind, name, out)
+    version = _systemd_version(root)
+    if version >= _NEEDS_NESTING and "nesting=1" not in config.keys.get("features", "").split(","):
+        out.warn(f"Systemd {version} detected. You may need to enable nesting.")
+
+
+def _make_host_key(root: str, kind: str, host: str, out: Out) -> None:
+    out.write(f"Creating SSH host key 'ssh_host_{kind}_key' - this may take some time ...\n")
+    costs.spend("host key")
+    print_of_key = base64.b64encode(secrets.token_bytes(32)).decode().rstrip("=")
+    _write(f"{root}/etc/ssh/ssh_host_{kind}_key", f"the {kind} key of {host}\n")
+    _write(f"{root}/etc/ssh/ssh_host_{kind}_key.pub", f"ssh-{kind} SHA256:{print_of_key} root@{host}\n")
+    out.write(f"done: SHA256:{print_of_key} root@{host}\n")
+
+
+def _write(path: str, text: str) -> None:
+    os.makedirs(os.path.dirname(path), exist_ok=True)
+    with open(path, "w", encoding="utf-8") as file:
+        file.write(text)
+
+
+def _systemd_version(root: str) -> int:
+    """The version that the name of systemd's shared library tells; 0 without systemd."""
+    names = glob.glob(f"{root}/usr/lib/systemd/libsystemd-shared-*") + glob.glob(f"{root}/usr/lib/*/systemd/libsystemd-shared-*")
+    found = [int(match[1]) for name in names if (match := re.search(r"shared-(\d+)", name))]
+    return max(found, default=0)
