@@ -1,0 +1,395 @@
+"""Containers: what is planned, what is refused, what is only said."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from fleet.core.errors import Refused
+from fleet.core.plan import Impact, Part, Step, Why
+from fleet.domains.guests import plan, plan_adopt, plan_destroy, unmanaged
+from fleet.domains.guests.facts import GuestFacts
+from fleet.domains.guests.spec import Container
+from tests.builders import CONF, GIB, bind, container, facts, guest, volume
+
+
+def planned(want: Container, found: GuestFacts, *, restart: bool = False) -> Part:
+    return plan([want], found, {"debian-13": "local:vztmpl/d.tar.zst"}, {}, restart=restart)
+
+
+def only_step(part: Part) -> Step:
+    assert len(part.steps) == 1, [step.id for step in part.steps]
+    return part.steps[0]
+
+
+def said(part: Part) -> list[tuple[Why, str]]:
+    return [(note.why, note.text) for note in part.notes]
+
+
+def words(step: Step) -> list[str]:
+    return [command.sh() for command in step.do]
+
+
+# ── nothing to do ─────────────────────────────────────────────────────────────────────────────────
+
+
+def test_a_container_as_declared_needs_nothing_and_says_so() -> None:
+    part = planned(container(), facts(guest()))
+    assert part.steps == ()
+    assert said(part) == [(Why.UNCHANGED, "running, as hosts.yml says")]
+
+
+@pytest.mark.parametrize(
+    "same",
+    [
+        CONF.replace("nesting=1", "fuse=0,nesting=yes"),
+        CONF.replace("tags: fleet", "tags: Fleet;theirs"),
+        CONF.replace("name=eth0,bridge=vmbr0", "bridge=vmbr0,firewall=0,name=eth0"),
+        CONF.replace("size=8G", "size=8192M"),
+        CONF + "protection: 0\nconsole: 1\ncpuunits: 100\n",
+        "#somebody's notes\n" + CONF,
+        CONF + "unused0: guests:subvol-100-disk-9\n",
+        CONF.replace("swap: 512\n", ""),
+        CONF.replace("BC:24:11:12:94:79", "bc:24:11:12:94:79"),
+    ],
+)
+def test_what_means_the_same_is_no_difference(same: str) -> None:
+    assert planned(container(), facts(guest(same))).steps == ()
+
+
+# ── creating ──────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_an_absent_container_is_created_with_the_tag_and_then_started() -> None:
+    want = container(tags=("web",), mounts=(bind(), volume(backup="1")))
+    create, start = planned(want, facts()).steps
+    (line,) = words(create)
+    assert line.startswith(
+        "pct create 100 local:vztmpl/d.tar.zst --hostname web --unprivileged 1 --rootfs guests:8 "
+    )
+    assert "--tags 'fleet;web'" in line
+    assert "--mp0 /data,mp=/data" in line
+    assert "--mp1 docker:8,mp=/docker,backup=1" in line
+    assert "--start" not in line
+    assert (start.action, start.needs) == ("start", (create.id,))
+
+
+def test_a_container_that_is_to_be_stopped_is_created_and_not_started() -> None:
+    assert [step.action for step in planned(container(started=False), facts()).steps] == ["create"]
+
+
+def test_half_a_gibibyte_is_a_decimal() -> None:
+    assert "--rootfs guests:0.5 " in words(planned(container(rootfs_size=GIB // 2), facts()).steps[0])[0]
+
+
+def test_public_keys_reach_pct_in_a_file_of_the_host() -> None:
+    put, create, remove = planned(container(ssh_public_keys=("ssh-ed25519 A a@b",)), facts()).steps[0].do
+    path = put.words[1]
+    assert put.words == ("fleet_put", path, "ssh-ed25519 A a@b")
+    assert create.words[-2:] == ("--ssh-public-keys", path)
+    assert remove.words == ("rm", "-f", path)
+
+
+def test_raw_lines_are_written_between_create_and_start() -> None:
+    steps = planned(container(raw=("lxc.cap.drop: sys_time",)), facts()).steps
+    assert [(step.action, step.needs) for step in steps] == [
+        ("create", ()),
+        ("update", (steps[0].id,)),
+        ("start", (steps[1].id,)),
+    ]
+
+
+def test_what_makes_its_storage_and_template_comes_first() -> None:
+    providers = {
+        "template debian-13": ("t",),
+        "storage guests": ("s",),
+        "/data": ("d",),
+        "storage docker": ("x",),
+    }
+    part = plan([container(mounts=(bind(),))], facts(), {}, providers, restart=False)
+    assert set(part.steps[0].needs) == {"t", "s", "d"}
+
+
+@pytest.mark.parametrize(
+    ("found", "why"),
+    [
+        (facts(elsewhere={100: "pve2"}), "node pve2"),
+        (facts(guest(CONF, 200)), "VMID 200"),
+        (facts(missing_paths=frozenset({"/dev/dri/card0"})), "no /dev/dri/card0"),
+        (facts(bridges=frozenset({"vmbr9"})), "no bridge vmbr0; it has vmbr9"),
+    ],
+)
+def test_what_would_fail_or_double_a_container_is_refused_before_anything_runs(
+    found: GuestFacts, why: str
+) -> None:
+    part = planned(container(config={"dev0": "path=/dev/dri/card0"}), found)
+    assert part.steps == ()
+    assert [note.why for note in part.notes] == [Why.REFUSED]
+    assert why in part.notes[0].text
+
+
+def test_a_bind_source_that_a_planned_dataset_will_make_is_no_obstacle() -> None:
+    found = facts(missing_paths=frozenset({"/data"}))
+    part = plan(
+        [container(mounts=(bind(),))], found, {}, {"/data": ("storage.datasets.tank/data",)}, restart=False
+    )
+    assert [step.action for step in part.steps] == ["create", "start"]
+
+
+# ── whose is it ───────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize(
+    ("found", "why"),
+    [
+        (guest(CONF.replace("tags: fleet\n", "")), "inv provision.adopt web"),
+        (guest(CONF.replace("hostname: web", "hostname: db")), "hosts.yml says web"),
+        (guest("name: win\n", kind="qemu"), "virtual machine win"),
+        (guest(CONF + "template: 1\n", running=False), "template"),
+    ],
+)
+def test_what_is_not_ours_or_not_it_is_never_touched(found: object, why: str) -> None:
+    part = planned(container(config={"memory": "2048"}), facts(found))  # type: ignore[arg-type]
+    assert part.steps == ()
+    assert part.notes[0].why is Why.REFUSED
+    assert why in part.notes[0].text
+
+
+def test_a_locked_guest_is_left_alone_and_said() -> None:
+    part = planned(container(config={"memory": "2048"}), facts(guest(CONF + "lock: backup\n")))
+    assert part.steps == ()
+    assert part.notes[0].why is Why.LOCKED
+    assert "pct unlock 100" in part.notes[0].text
+
+
+def test_guests_that_hosts_yml_does_not_know_are_listed() -> None:
+    part = unmanaged(facts(guest(), guest(CONF.replace("web", "other"), 200)), frozenset({100}))
+    assert [note.subject for note in part.notes] == ["other (200)"]
+
+
+# ── changing ──────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_all_differences_of_a_guest_are_one_pct_set_with_the_digest() -> None:
+    want = container(config={"memory": "2048", "cores": None, "onboot": "0", "nameserver": "1.1.1.1"})
+    step = planned(want, facts(guest(running=False))).steps[0]
+    assert words(step) == [
+        f"pct set 100 --memory 2048 --nameserver 1.1.1.1 --onboot 0 --delete cores --digest {'0' * 40}"
+    ]
+
+
+def test_a_changed_net_keeps_the_address_that_proxmox_made_up() -> None:
+    want = container(config={"net0": "name=eth0,bridge=vmbr0,ip=dhcp"})
+    step = only_step(planned(want, facts(guest())))
+    assert "hwaddr=BC:24:11:12:94:79,ip=dhcp" in words(step)[0]
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "impact"),
+    [
+        ("memory", "2048", Impact.LIVE),
+        ("onboot", "0", Impact.NONE),
+        ("net1", "name=eth1,bridge=vmbr1", Impact.LIVE),
+        ("features", "nesting=1,keyctl=1", Impact.RESTART),
+        ("nameserver", "1.1.1.1", Impact.RESTART),
+        ("dev0", "path=/dev/fuse", Impact.LIVE),
+    ],
+)
+def test_each_difference_has_the_impact_that_proxmox_gives_it(key: str, value: str, impact: Impact) -> None:
+    step = only_step(planned(container(config={key: value}), facts(guest())))
+    assert [(each.key, each.impact) for each in step.because] == [(key, impact)]
+
+
+def test_a_new_device_waits_for_a_restart_where_proxmox_cannot_plug_it() -> None:
+    old = facts(guest(), container_version=(5, 3, 5))
+    assert only_step(planned(container(config={"dev0": "path=/dev/fuse"}), old)).impact is Impact.RESTART
+
+
+def test_a_change_that_needs_a_restart_stays_pending_unless_asked() -> None:
+    want = container(config={"features": "nesting=1,fuse=1"})
+    part = planned(want, facts(guest()))
+    assert [step.action for step in part.steps] == ["update"]
+    assert [note.why for note in part.notes] == [Why.PENDING]
+    assert [step.action for step in planned(want, facts(guest()), restart=True).steps] == [
+        "update",
+        "restart",
+    ]
+
+
+def test_what_is_pending_as_wanted_is_no_difference_but_is_said() -> None:
+    found = guest(CONF + "\n[pve:pending]\nfeatures: nesting=1,fuse=1\n")
+    part = planned(container(config={"features": "nesting=1,fuse=1"}), facts(found))
+    assert part.steps == ()
+    assert [note.why for note in part.notes] == [Why.PENDING]
+
+
+def test_a_pending_change_that_nobody_wants_is_reverted() -> None:
+    found = guest(CONF + "\n[pve:pending]\nfeatures: nesting=1,fuse=1\n")
+    assert words(only_step(planned(container(), facts(found)))) == ["pct set 100 --revert features"]
+
+
+def test_a_pending_change_is_reverted_before_its_key_is_deleted() -> None:
+    found = guest(
+        CONF.replace("memory", "nameserver: 9.9.9.9\nmemory") + "\n[pve:pending]\nnameserver: 8.8.8.8\n"
+    )
+    assert words(only_step(planned(container(), facts(found)))) == [
+        "pct set 100 --revert nameserver",
+        "pct set 100 --delete nameserver",
+    ]
+
+
+def test_foreign_tags_are_kept() -> None:
+    found = guest(CONF.replace("tags: fleet", "tags: fleet;theirs"))
+    step = only_step(planned(container(tags=("mine",)), facts(found)))
+    assert "--tags 'fleet;mine;theirs'" in words(step)[0]
+
+
+def test_a_description_of_somebody_is_left_where_hosts_yml_is_silent() -> None:
+    assert planned(container(), facts(guest("#note\n" + CONF))).steps == ()
+
+
+def test_raw_lines_are_left_where_hosts_yml_is_silent_and_set_where_it_is_not() -> None:
+    found = facts(guest(CONF + "lxc.cap.drop: x\n"))
+    assert planned(container(), found).steps == ()
+    assert only_step(planned(container(raw=()), found)).because[0].was == "lxc.cap.drop: x"
+
+
+# ── volumes and mounts ────────────────────────────────────────────────────────────────────────────
+
+
+def test_a_bigger_volume_is_grown() -> None:
+    assert words(only_step(planned(container(rootfs_size=12 * GIB), facts(guest())))) == [
+        "pct resize 100 rootfs 12G"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("want", "why"),
+    [
+        (container(rootfs_size=4 * GIB), "can only grow"),
+        (container(rootfs_storage="other"), "pct move-volume 100 rootfs other"),
+        (container(unprivileged=False), "cannot convert"),
+    ],
+)
+def test_what_only_a_new_container_could_have_is_said_and_not_done(want: Container, why: str) -> None:
+    part = planned(want, facts(guest()))
+    assert part.steps == ()
+    assert [note.why for note in part.notes] == [Why.BY_HAND]
+    assert why in part.notes[0].text
+
+
+def test_a_mount_that_is_there_under_another_number_is_found_by_its_path() -> None:
+    found = facts(guest(CONF + "mp7: /data,mp=/data\n"))
+    assert planned(container(mounts=(bind(slot="mp0"),)), found).steps == ()
+
+
+def test_a_volume_whose_path_changes_keeps_its_data() -> None:
+    found = facts(guest(CONF + "mp1: docker:subvol-100-disk-1,mp=/old,size=8G\n"))
+    step = only_step(planned(container(mounts=(volume(mp="/new"),)), found))
+    assert "--mp1 docker:subvol-100-disk-1,mp=/new,size=8G" in words(step)[0]
+
+
+def test_a_slot_taken_by_something_else_is_not_replaced() -> None:
+    found = facts(guest(CONF + "mp1: other:subvol-100-disk-1,mp=/theirs,size=8G\n"))
+    part = planned(container(mounts=(volume(slot="mp1"),)), found)
+    assert "--mp0 docker:8,mp=/docker" in words(only_step(part))[0]
+    assert [note.why for note in part.notes] == [Why.BY_HAND]
+
+
+def test_a_volume_that_hosts_yml_does_not_know_stays_attached() -> None:
+    part = planned(container(), facts(guest(CONF + "mp3: docker:subvol-100-disk-1,mp=/x,size=8G\n")))
+    assert part.steps == ()
+    assert "pct set 100 --delete mp3" in part.notes[0].text
+
+
+def test_a_bind_mount_that_hosts_yml_does_not_know_is_taken_away() -> None:
+    step = only_step(planned(container(), facts(guest(CONF + "mp3: /srv,mp=/srv\n"))))
+    assert "--delete mp3" in words(step)[0]
+
+
+def test_a_pending_delete_of_a_wanted_volume_is_reverted_and_never_allocates_a_second() -> None:
+    text = CONF + "mp1: docker:subvol-100-disk-1,mp=/docker,size=8G\n\n[pve:pending]\ndelete: mp1\n"
+    assert words(only_step(planned(container(mounts=(volume(),)), facts(guest(text))))) == [
+        "pct set 100 --revert mp1"
+    ]
+
+
+# ── running or not ────────────────────────────────────────────────────────────────────────────────
+
+
+def test_a_stopped_container_is_started_and_a_running_one_is_stopped_only_when_asked() -> None:
+    assert only_step(planned(container(), facts(guest(running=False)))).action == "start"
+    part = planned(container(started=False), facts(guest()))
+    assert (part.steps, part.notes[0].why) == ((), Why.NEEDS_RESTART)
+    assert only_step(planned(container(started=False), facts(guest()), restart=True)).action == "shutdown"
+
+
+def test_a_container_starts_after_what_it_depends_on() -> None:
+    wanted = [container("app", 101, depends_on=("db",)), container("db", 102)]
+    starts = {
+        step.subject: step
+        for step in plan(wanted, facts(), {}, {}, restart=False).steps
+        if step.action == "start"
+    }
+    assert starts["db (102)"].id in starts["app (101)"].needs
+
+
+# ── adopt and destroy ─────────────────────────────────────────────────────────────────────────────
+
+
+def test_adopting_adds_the_tag_and_nothing_else() -> None:
+    found = facts(guest(CONF.replace("tags: fleet", "tags: theirs")))
+    step = only_step(plan_adopt(container(config={"memory": "4096"}), found))
+    assert words(step) == [f"pct set 100 --tags 'fleet;theirs' --digest {'0' * 40}"]
+
+
+def test_adopting_another_ones_container_is_refused() -> None:
+    with pytest.raises(Refused, match="hosts.yml says web"):
+        plan_adopt(container(), facts(guest(CONF.replace("hostname: web", "hostname: db"))))
+    with pytest.raises(Refused, match="no guest 100"):
+        plan_adopt(container(), facts())
+
+
+def test_destroying_names_what_is_lost() -> None:
+    step = only_step(plan_destroy(container(), facts(guest(running=False)), stop=False))
+    assert step.impact is Impact.DESTROYS_DATA
+    assert [each.was for each in step.because] == ["guests:subvol-100-disk-0,size=8G"]
+
+
+@pytest.mark.parametrize(
+    ("found", "why"),
+    [
+        (guest(), "--stop"),
+        (guest(CONF + "protection: 1\n", running=False), "protection"),
+        (guest(CONF.replace("tags: fleet\n", ""), running=False), "does not manage"),
+        (guest(CONF + "lock: backup\n", running=False), "lock"),
+    ],
+)
+def test_destroying_is_refused(found: object, why: str) -> None:
+    with pytest.raises(Refused, match=why):
+        plan_destroy(container(), facts(found), stop=False)  # type: ignore[arg-type]
+
+
+def test_a_running_container_is_shut_down_before_it_is_destroyed_with_stop() -> None:
+    stopping, destroying = plan_destroy(container(), facts(guest()), stop=True).steps
+    assert (stopping.action, destroying.needs) == ("shutdown", (stopping.id,))
+
+
+def test_no_plan_of_provisioning_destroys_whatever_the_host_holds() -> None:
+    texts = [
+        CONF,
+        "",
+        "hostname: web\ntags: fleet\n",
+        CONF.replace("tags: fleet\n", ""),
+        CONF + "lock: create\n",
+    ]
+    for text in texts:
+        for running in (True, False):
+            steps = planned(
+                replace(container(), mounts=(bind(), volume())),
+                facts(guest(text, running=running)),
+                restart=True,
+            ).steps
+            assert all(step.impact is not Impact.DESTROYS_DATA for step in steps)
+            assert not any("destroy" in line or "unused" in line for step in steps for line in words(step))
