@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, replace
-from typing import TextIO
 
 from . import conf, props, schema, storage_cfg
 from .conf import Config, Keys
 from .errors import Die
 from .props import FormatError
 from .sizes import format_size
+from .storage_base import Writer
 
 NEW_DISK = re.compile(r"([^:\s]+):(\d+(?:\.\d+)?)")
 _GIB = 1024**3
@@ -79,15 +79,17 @@ def is_new(mount: Mount) -> bool:
     return mount.kind == "volume" and NEW_DISK.fullmatch(mount.volume) is not None
 
 
-def make(vmid: int, mount: Mount, unprivileged: bool, out: TextIO) -> Mount:
+def make(vmid: int, mount: Mount, unprivileged: bool, out: Writer) -> Mount:
     """Allocate the volume of a STORAGE:SIZE mount point; prints what mkfs prints."""
-    from . import costs, storage
+    from . import costs, owners, storage
 
     match = NEW_DISK.fullmatch(mount.volume)
     assert match is not None
     size = int(float(match[2]) * 1024 * 1024) * 1024
     costs.spend("mkfs")
-    volume = storage.alloc(match[1], vmid, size, out, unprivileged=unprivileged)
+    volume = storage.alloc(match[1], vmid, size, out)
+    if unprivileged:
+        owners.chown(storage.root_dir(volume), 100000, 100000)
     return mount.with_volume(volume, size)
 
 

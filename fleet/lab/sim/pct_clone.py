@@ -32,7 +32,9 @@ def clone(arguments: Arguments) -> int:
             source, points, is_full = _check(vmid, config, snap, storage, full)
         except Die as error:
             container.delete(new)
-            raise Die(error.message, errors.ENOENT) from None  # removing the reserved configuration looks for more of it
+            raise Die(
+                error.message, errors.ENOENT
+            ) from None  # removing the reserved configuration looks for more of it
     except Die:
         container.remove_lock(vmid, "disk")
         raise
@@ -87,7 +89,14 @@ def _cloned_keys(source: Section) -> dict[str, str]:
 
 
 def _copy(
-    vmid: int, new: int, made: Config, points: list[Mount], snap: str | None, storage: str | None, full: bool, out: Out
+    vmid: int,
+    new: int,
+    made: Config,
+    points: list[Mount],
+    snap: str | None,
+    storage: str | None,
+    full: bool,
+    out: Out,
 ) -> None:
     from . import storage as storages
 
@@ -99,7 +108,9 @@ def _copy(
                 out.write(f"create full clone of mountpoint {point.key} ({point.volume})\n")
                 costs.spend("clone")
                 target = storage or mounts.storage_of(point.volume)
-                volume = storages.copy_full(point.volume, target, new, out, snap=snap, unprivileged=container.unprivileged(made))
+                volume = storages.copy_full(
+                    point.volume, target, new, out, snap=snap
+                )
             else:
                 out.write(f"create linked clone of mount point {point.key} ({point.volume})\n")
                 volume = storages.clone_linked(point.volume, new, snap)
@@ -166,4 +177,6 @@ def remote_migrate(arguments: Arguments) -> int:
     endpoint = dict(part.partition("=")[::2] for part in arguments.values["target-endpoint"].split(","))
     if "host" not in endpoint or "apitoken" not in endpoint:
         raise UsageError("unable to parse option")
-    raise Die(f"500 Can't connect to {endpoint['host']}:{endpoint.get('port', '8006')} (Connection refused)", 255)
+    raise Die(
+        f"500 Can't connect to {endpoint['host']}:{endpoint.get('port', '8006')} (Connection refused)", 255
+    )

@@ -98,7 +98,9 @@ def _move(vmid: int, key: str, target: str, delete: bool, digest: str | None) ->
     def work(out: Out) -> None:
         try:
             costs.spend("clone")
-            made = storage.copy_full(point.volume, target, vmid, out, unprivileged=container.unprivileged(config))
+            made = storage.copy_full(
+                point.volume, target, vmid, out
+            )
             with container.locked(vmid):
                 now = container.load(vmid)
                 now.keys[key] = replace(point, props={**point.props, "volume": made}).text()
@@ -136,11 +138,17 @@ def _reassign(vmid: int, other: int, arguments: Arguments) -> int:
         from . import storage
 
         storage_id = mounts.storage_of(point.volume)
-        made = storage.copy_full(point.volume, storage_id, other, out, unprivileged=container.unprivileged(target))
+        made = storage.copy_full(
+            point.volume, storage_id, other, out
+        )
         storage.free(point.volume)
         del source.keys[key]
         container.save(vmid, source)
-        target.keys[wanted] = made if wanted.startswith("unused") else replace(point, props={**point.props, "volume": made}).text()
+        target.keys[wanted] = (
+            made
+            if wanted.startswith("unused")
+            else replace(point, props={**point.props, "volume": made}).text()
+        )
         container.save(other, target)
 
     return tasks.run("move_volume", f"{vmid}-{key}-{other}-{wanted}", work)
@@ -210,7 +218,11 @@ def fstrim(arguments: Arguments) -> int:
         config = container.set_lock(vmid, "fstrim")
         try:
             for point in mounts.of(config.keys):
-                if point.kind != "volume" or point.props.get("ro") == "1" or (root_only and point.key != "rootfs"):
+                if (
+                    point.kind != "volume"
+                    or point.props.get("ro") == "1"
+                    or (root_only and point.key != "rootfs")
+                ):
                     continue
                 available = storage.usage(point.volume)[2]
                 place = f"{paths.LXC}/{vmid}/rootfs{'/' if point.key == 'rootfs' else point.target}"
@@ -264,7 +276,9 @@ def _rescan(vmid: int, config: Config, have: dict[str, int]) -> bool:
         size = have.get(point.volume)
         if size is not None and sizes.format_size(size) != point.props.get("size"):
             config.keys[point.key] = point.with_volume(point.volume, size).text()
-            print(f"CT {vmid} ({point.key}): size of disk '{point.volume}' updated to {sizes.format_size(size)}")
+            print(
+                f"CT {vmid} ({point.key}): size of disk '{point.volume}' updated to {sizes.format_size(size)}"
+            )
             changed = True
     named = volumes(config.keys) | {value for key, value in config.keys.items() if key.startswith("unused")}
     for section in config.snapshots.values():
@@ -274,4 +288,3 @@ def _rescan(vmid: int, config: Config, have: dict[str, int]) -> bool:
         print(f"CT {vmid}: add unreferenced volume '{volume}' as unused to config.")
         changed = True
     return changed
-

@@ -24,7 +24,7 @@ _NEEDS_NESTING = 257  # the first systemd that does not boot well without
 def extract(archive: str, root: str, out: Out) -> None:
     """Unpack a template; prints tar's total."""
     size = runtime.unpack_template(archive, root)
-    out.write(f"Total bytes read: {size} ({size // 1024**2}MiB, {_rate()}MiB/s)\n")
+    out.write(f"Total bytes read: {size} ({-(-size // 1024**2)}MiB, {_rate()}MiB/s)\n")
 
 
 def _rate() -> int:
@@ -35,7 +35,10 @@ def release(root: str) -> dict[str, str]:
     """The fields of /etc/os-release; {} without one."""
     try:
         with open(f"{root}/etc/os-release", encoding="utf-8") as file:
-            return {key: value.strip("\"'") for key, value in re.findall(r"^(\w+)=(.*)$", file.read(), re.MULTILINE)}
+            return {
+                key: value.strip("\"'")
+                for key, value in re.findall(r"^(\w+)=(.*)$", file.read(), re.MULTILINE)
+            }
     except FileNotFoundError:
         return {}
 
@@ -84,6 +87,8 @@ def _write(path: str, text: str) -> None:
 
 def _systemd_version(root: str) -> int:
     """The version that the name of systemd's shared library tells; 0 without systemd."""
-    names = glob.glob(f"{root}/usr/lib/systemd/libsystemd-shared-*") + glob.glob(f"{root}/usr/lib/*/systemd/libsystemd-shared-*")
+    names = glob.glob(f"{root}/usr/lib/systemd/libsystemd-shared-*") + glob.glob(
+        f"{root}/usr/lib/*/systemd/libsystemd-shared-*"
+    )
     found = [int(match[1]) for name in names if (match := re.search(r"shared-(\d+)", name))]
     return max(found, default=0)
