@@ -80,7 +80,7 @@ def execute(
     `saved`: runs the steps of this plan instead; StalePlan where the host or hosts.yml has changed since.
     """
     began = time.monotonic()
-    with connected(inventory) as shell, NodeLock(shell, what):
+    with connected(inventory) as shell, NodeLock(shell, what) as lock:
         facts = _settled(shell, inventory)
         plan = planner(facts)
         if saved is not None:
@@ -93,7 +93,9 @@ def execute(
         with Journal(inventory.node.name, run) as journal:
             journal.write("run", what=what, steps=len(plan.steps))
             with watching(len(plan.steps)) as watcher:
-                results = apply(shell, plan, run=run, jobs=jobs, watcher=journal.watch(watcher))
+                results = apply(
+                    shell, plan, run=run, jobs=jobs, watcher=journal.watch(watcher), check=lock.check
+                )
             left = replace(plan, steps=(), notes=())
             if not any(result.outcome is Outcome.DETACHED for result in results):
                 left = planner(gather(shell, inventory))

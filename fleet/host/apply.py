@@ -35,8 +35,12 @@ class Watcher:
     stopping: Callable[[int], None]  # Ctrl-C: so many steps are still running
 
 
-def apply(shell: Shell, plan: Plan, *, run: str, jobs: int, watcher: Watcher) -> tuple[Result, ...]:
+def apply(
+    shell: Shell, plan: Plan, *, run: str, jobs: int, watcher: Watcher, check: Callable[[], None]
+) -> tuple[Result, ...]:
     """The result of every step, in the order of the plan; one failure stops only what needs that step.
+
+    `check` is called before each step; where it raises, nothing more is started (the node's lock was lost).
 
     `run` names this run's jobs on the host; a job of the same name is followed, never started twice.
     The first Ctrl-C starts nothing more and waits for what runs; the second leaves it running on the host.
@@ -61,6 +65,7 @@ def apply(shell: Shell, plan: Plan, *, run: str, jobs: int, watcher: Watcher) ->
                 results[step.id] = Result(step, Outcome.NOT_RUN, _missing(step, results, stopping))
                 watcher.ended(results[step.id])
             elif len(running) < jobs and _ready(step, planned, results) and not _busy(step, running):
+                check()
                 del pending[number]
                 running[step.id] = step
                 watcher.started(step)

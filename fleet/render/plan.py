@@ -14,8 +14,8 @@ _NOTE_STYLES = {Why.REFUSED: "red", Why.LOCKED: "red", Why.BY_HAND: "magenta", W
 _SAID_ONCE = frozenset({Why.UNCHANGED, Why.UNMANAGED, Why.NOT_YET})
 
 
-def plan_lines(plan: Plan, *, commands: bool = False, verbose: bool = True) -> Iterator[Line]:
-    """The whole plan; with `commands` also the exact commands. Without `verbose` only what is to be done."""
+def plan_lines(plan: Plan, *, commands: bool = False, details: bool = True) -> Iterator[Line]:
+    """The whole plan; with `commands` also the exact commands. Without `details` what is new is one line."""
     subjects = dict.fromkeys(
         [step.subject for step in plan.steps]
         + [note.subject for note in plan.notes if note.why not in _SAID_ONCE]
@@ -24,13 +24,12 @@ def plan_lines(plan: Plan, *, commands: bool = False, verbose: bool = True) -> I
         yield Line(subject, "bold")
         for step in plan.steps:
             if step.subject == subject:
-                yield from _step(step, commands)
+                yield from _step(step, commands, details)
         for note in plan.notes:
             if note.subject == subject and note.why not in _SAID_ONCE:
                 yield Line(f"  ! {note.why}: {printable(note.text)}", _NOTE_STYLES.get(note.why, ""))
         yield Line("")
-    if verbose:
-        yield from _said_once(plan.notes)
+    yield from _said_once(plan.notes)
     yield Line(headline(plan), "bold")
 
 
@@ -58,11 +57,13 @@ def difference_text(difference: Difference) -> str:
     return f"{difference.key}: {printable(difference.was)} -> {want}"
 
 
-def _step(step: Step, commands: bool) -> Iterator[Line]:
+def _step(step: Step, commands: bool, details: bool) -> Iterator[Line]:
     symbol = _SYMBOLS.get(step.action, "~")
     impact = f", {_impact(step)}" if step.impact is not Impact.NONE else ""
     yield Line(f"  {symbol} {step.action}{impact}", _STYLES[symbol])
     for difference in step.because:
+        if difference.was is None and not details:
+            continue
         effect = f"  [{difference.impact}: {difference.reason}]" if difference.reason else ""
         yield Line(f"      {difference_text(difference)}{effect}")
     if commands:

@@ -56,7 +56,7 @@ HELP: Mapping[str, str] = {
     "limit": f"WHICH: only these guests; {SELECTORS}",
     "exclude": "WHICH: all guests but these; written as for --limit",
     "check": "show what would be done and stop there; nothing is changed",
-    "diff": "show both sides of each difference while applying",
+    "diff": "show every attribute of what is created, too; changes always show both sides",
     "commands": "show the exact commands that would run on the host",
     "json": "print JSON on stdout instead of text",
     "yes": "do not ask before changing something",

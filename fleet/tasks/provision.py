@@ -222,7 +222,7 @@ def _execute(
 
     def agree(made: Plan) -> None:
         if not options.json:
-            _show(made, options)
+            _show(made, options, details=options.diff)
         if made:
             confirm(f"Run {counted(len(made.steps), 'step')} on {made.node}?", options)
 
@@ -244,11 +244,11 @@ def _shown(made: Plan, options: Options) -> int:
     return ExitCode.CHANGES_PENDING if made and options.detailed_exitcode else ExitCode.DONE
 
 
-def _show(made: Plan, options: Options) -> None:
+def _show(made: Plan, options: Options, *, details: bool = True) -> None:
     from fleet.render.lines import show
     from fleet.render.plan import plan_lines
 
-    show(plan_lines(made, commands=options.commands))
+    show(plan_lines(made, commands=options.commands, details=details))
 
 
 def _show_run(run: Run, options: Options) -> None:
