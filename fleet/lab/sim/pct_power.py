@@ -5,7 +5,18 @@ from __future__ import annotations
 import os
 import sys
 
-from . import container, costs, hotplug, machine, mounts, network, paths, pct_update, runtime, storage_cfg, tasks
+from . import (
+    container,
+    costs,
+    hotplug,
+    machine,
+    mounts,
+    network,
+    paths,
+    pct_update,
+    storage_cfg,
+    tasks,
+)
 from .cli import Arguments
 from .conf import Config
 from .errors import Die
@@ -50,6 +61,8 @@ def start_container(vmid: int, out: Out, skip_lock: bool = False) -> None:
     if not all(_can_mount(point) for point in points) or not _devices_exist(config):
         out.write(_PRE_START_FAILED.format(status=2, vmid=vmid))
         raise Die(f"startup for container '{vmid}' failed")
+    from . import runtime
+
     costs.spend("start")
     runtime.start(vmid)
     hotplug.write_limits(vmid, config.keys)
@@ -94,6 +107,8 @@ def after_stop(vmid: int) -> None:
 
 def stop_container(vmid: int, cost: str = "stop") -> None:
     """Stop a running container and do what follows a stop."""
+    from . import runtime
+
     costs.spend(cost)
     runtime.stop(vmid)
     after_stop(vmid)
@@ -152,7 +167,9 @@ def suspend(arguments: Arguments) -> int:
     def work(out: Out) -> None:
         container.check_lock(container.load(vmid))
         prefix = f"lxc-checkpoint: {vmid}: ../src/lxc"
-        out.write(f"{prefix}/criu.c: criu_version_ok: 767 No such file or directory - execing criu failed, is it installed?\n")
+        out.write(
+            f"{prefix}/criu.c: criu_version_ok: 767 No such file or directory - execing criu failed, is it installed?\n"
+        )
         out.write(f"{prefix}/tools/lxc_checkpoint.c: checkpoint: 182 Checkpointing {vmid} failed\n")
         raise Die(f"command 'lxc-checkpoint -n {vmid} -s -D /var/lib/vz/dump' failed: exit code 1")
 
@@ -168,9 +185,13 @@ def resume(arguments: Arguments) -> int:
     def work(out: Out) -> None:
         container.check_lock(container.load(vmid))
         prefix = f"lxc-checkpoint: {vmid}: ../src/lxc"
-        out.write(f"{prefix}/criu.c: criu_version_ok: 767 No such file or directory - execing criu failed, is it installed?\n")
+        out.write(
+            f"{prefix}/criu.c: criu_version_ok: 767 No such file or directory - execing criu failed, is it installed?\n"
+        )
         out.write(f"{prefix}/tools/lxc_checkpoint.c: restore: 249 Restoring {vmid} failed\n")
-        raise Die(f"command 'lxc-checkpoint -n {vmid} -r --foreground -D /var/lib/vz/dump' failed: exit code 1")
+        raise Die(
+            f"command 'lxc-checkpoint -n {vmid} -r --foreground -D /var/lib/vz/dump' failed: exit code 1"
+        )
 
     return tasks.run("vzresume", str(vmid), work)
 

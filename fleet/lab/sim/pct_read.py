@@ -6,7 +6,7 @@ import os
 import sys
 import time
 
-from . import container, mounts, paths, pending, runtime, vmlist, vmstatus
+from . import container, mounts, paths, pending, vmlist, vmstatus
 from .cli import Arguments
 from .conf import Config, Section, encode_text
 from .errors import Die, ParamError
@@ -17,6 +17,8 @@ def list_containers(arguments: Arguments) -> int:
     ids = vmlist.local()
     if not ids:
         return 0
+    from . import runtime
+
     running = runtime.running()
     print(f"{'VMID':<10} {'Status':<10} {'Lock':<12} {'Name':<20}")
     for vmid in ids:
@@ -101,7 +103,10 @@ def listsnapshot(arguments: Arguments) -> int:
         below(name, depth + 1)
 
     def below(parent: str, depth: int) -> None:
-        for name in sorted(children.get(parent, ()), key=lambda name: (int(loaded.snapshots[name].keys.get("snaptime", "0")), name)):
+        for name in sorted(
+            children.get(parent, ()),
+            key=lambda name: (int(loaded.snapshots[name].keys.get("snaptime", "0")), name),
+        ):
             show(name, depth)
         if (loaded.keys.get("parent", "") or "") == parent:
             lines.append(_branch("current", depth) + f" {'':<23} You are here!")
@@ -109,7 +114,9 @@ def listsnapshot(arguments: Arguments) -> int:
     below("", 0)
     text = "".join(line + "\n" for line in lines)
     sys.stdout.flush()
-    sys.stdout.buffer.write(text.encode("latin-1") if all(ord(char) < 256 for char in text) else text.encode())
+    sys.stdout.buffer.write(
+        text.encode("latin-1") if all(ord(char) < 256 for char in text) else text.encode()
+    )
     return 0
 
 
@@ -120,6 +127,8 @@ def _branch(name: str, depth: int) -> str:
 
 def cpusets(arguments: Arguments) -> int:
     """`pct cpusets`: with one container the recorded warnings of an empty set."""
+    from . import runtime
+
     running = sorted(runtime.running())
     if not running:
         print("no running containers")
@@ -164,9 +173,13 @@ def df(arguments: Arguments) -> int:
     loaded = container.load(vmid)
     rows = [("MP", "Volume", "Size", "Used", "Avail", "Use%", "Path")]
     for point in mounts.of(loaded.keys):
-        total, used, available = storage.usage(point.volume) if point.kind == "volume" else _host_usage(point.volume)
+        total, used, available = (
+            storage.usage(point.volume) if point.kind == "volume" else _host_usage(point.volume)
+        )
         share = f"{used / total:.1f}" if total == 0 else f"{100 * used / total:.1f}"
-        rows.append((point.key, point.volume, _human(total), _human(used), _human(available), share, point.target))
+        rows.append(
+            (point.key, point.volume, _human(total), _human(used), _human(available), share, point.target)
+        )
     widths = [max(len(row[column]) for row in rows) for column in range(7)]
     for row in rows:
         left = [f"{row[0]:<{widths[0]}}", f"{row[1]:<{widths[1]}}"]
@@ -177,7 +190,11 @@ def df(arguments: Arguments) -> int:
 
 def _host_usage(path: str) -> tuple[int, int, int]:
     found = os.statvfs(paths.real(path))
-    return found.f_blocks * found.f_frsize, (found.f_blocks - found.f_bfree) * found.f_frsize, found.f_bavail * found.f_frsize
+    return (
+        found.f_blocks * found.f_frsize,
+        (found.f_blocks - found.f_bfree) * found.f_frsize,
+        found.f_bavail * found.f_frsize,
+    )
 
 
 def _human(size: int) -> str:

@@ -8,7 +8,7 @@ import os
 import re
 import secrets
 
-from . import costs, runtime
+from . import costs
 from .conf import Config
 from .tasks import Out
 
@@ -23,6 +23,8 @@ _NEEDS_NESTING = 257  # the first systemd that does not boot well without
 
 def extract(archive: str, root: str, out: Out) -> None:
     """Unpack a template; prints tar's total."""
+    from . import runtime
+
     size = runtime.unpack_template(archive, root)
     out.write(f"Total bytes read: {size} ({-(-size // 1024**2)}MiB, {_rate()}MiB/s)\n")
 
