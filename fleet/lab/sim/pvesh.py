@@ -16,6 +16,10 @@ _FORMAT_OPTIONS = ("output-format", "noborder", "noheader", "quiet", "human-read
 _FLAGS = ("noborder", "noheader", "quiet", "human-readable", "noproxy", "current", "enabled", "errors", "format")
 _FORMATS = ("text", "json", "json-pretty", "yaml")
 _LXC = re.compile(r"/nodes/([^/]+)/lxc(?:/(\d+)(?:/(.+))?)?")
+_PCT = {verb: f"pct_power.{verb}" for verb in ("start", "stop", "shutdown", "reboot", "suspend", "resume")} | {
+    "create": "pct_create.create", "clone": "pct_clone.clone", "template": "pct_clone.template", "destroy": "pct_destroy.destroy",
+    "set": "pct_set.set_options", "resize": "pct_volumes.resize", "snapshot": "pct_snapshot.snapshot",
+    "rollback": "pct_snapshot.rollback", "delsnapshot": "pct_snapshot.delsnapshot"}
 _USAGE = """USAGE: pvesh <COMMAND> [ARGS] [OPTIONS]
 
        pvesh create <api_path> [OPTIONS] [FORMAT_OPTIONS]
@@ -187,8 +191,10 @@ def _last_upid() -> str:
 
 def _pct(verb: str, words: list[str]) -> int:
     """Run a verb of pct with API parameters."""
-    from . import pct
-    return pct.HANDLERS[verb](cli.parse(helptext.verb("pct", verb), words))
+    from importlib import import_module
+    module, _, name = _PCT[verb].partition(".")
+    handler: Callable[[Arguments], int] = getattr(import_module(f".{module}", __package__), name)
+    return handler(cli.parse(helptext.verb("pct", verb), words))
 
 
 def _worker(verb: str, words: list[str], form: dict[str, str]) -> int:

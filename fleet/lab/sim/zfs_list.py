@@ -37,8 +37,8 @@ def value_of(tree: Tree, name: str, key: str, literal: bool) -> tuple[str, str] 
             return None
         value, source = found
         return show(key, value, literal), "-" if key in ("volsize", "volblocksize") and kind == "snapshot" else source
-    value = computed(tree, name)
-    return None if value is None else (show(key, value, literal), "-")
+    figure = computed(tree, name)
+    return None if figure is None else (show(key, figure, literal), "-")
 
 
 def _node(tree: Tree, name: str) -> dict[str, Any]:

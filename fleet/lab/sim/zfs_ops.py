@@ -12,7 +12,7 @@ import time
 
 from . import machine, paths, zfs_data
 from .zfs_props import PROPS, ZERO_IS_NONE, BadValue, canonical, is_user, parse
-from .zfs_tree import Tree, ZfsError, first_block, new_dataset, new_guid
+from .zfs_tree import Node, Tree, ZfsError, first_block, new_dataset, new_guid
 
 _NAME_CHARACTERS = re.compile(r"[^A-Za-z0-9_\-.: %@#/]")
 
@@ -201,7 +201,7 @@ def snapshot(tree: Tree, names: list[str], given: dict[str, str]) -> None:
     for name in names:
         base = name.partition("@")[0]
         node = tree.datasets[base]
-        entry = {"guid": new_guid(), "txg": txg, "created": now, "props": dict(props), "holds": {},
+        entry: Node = {"guid": new_guid(), "txg": txg, "created": now, "props": dict(props), "holds": {},
                  "blocks": dict(node["blocks"])}
         if node["type"] == "volume":
             entry["props"]["volsize"] = node["props"]["volsize"]
