@@ -127,10 +127,18 @@ def _find_option(verb: Verb, name: str) -> Option | None:
     exact = _declared(verb, by_name.get(low, low))
     if exact is not None:
         return exact
-    hits = [option.name for option in verb.options.values() if not option.indexed and option.name.lower().startswith(low)]
+    hits = [
+        option.name
+        for option in verb.options.values()
+        if not option.indexed and option.name.lower().startswith(low)
+    ]
     for option in verb.options.values():
         if option.indexed:
-            hits += [key for i in range(schema.INDEXED[option.name]) if (key := f"{option.name}{i}").startswith(low)]
+            hits += [
+                key
+                for i in range(schema.INDEXED[option.name])
+                if (key := f"{option.name}{i}").startswith(low)
+            ]
     if len(hits) == 1:
         return _declared(verb, hits[0])
     if hits:

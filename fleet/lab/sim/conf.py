@@ -54,12 +54,19 @@ class Config(Section):
 
 def encode_text(text: str) -> str:
     """Text as it stands in a comment line: every byte but plain ones as %XX of UTF-8."""
-    return "".join(chr(byte) if _PLAIN.match(bytes((byte,))) else f"%{byte:02X}" for byte in text.encode("utf-8", "surrogateescape"))
+    return "".join(
+        chr(byte) if _PLAIN.match(bytes((byte,))) else f"%{byte:02X}"
+        for byte in text.encode("utf-8", "surrogateescape")
+    )
 
 
 def decode_text(text: str) -> str:
     """The text that encode_text encoded."""
-    raw = re.sub(rb"%([0-9a-fA-F]{2})", lambda match: bytes((int(match[1], 16),)), text.encode("utf-8", "surrogateescape"))
+    raw = re.sub(
+        rb"%([0-9a-fA-F]{2})",
+        lambda match: bytes((int(match[1], 16),)),
+        text.encode("utf-8", "surrogateescape"),
+    )
     return raw.decode("utf-8", "replace")
 
 
@@ -178,7 +185,9 @@ def volumes(keys: Keys) -> set[str]:
 
 def _render_section(section: Section) -> str:
     lines = ["#" + encode_text(line) for line in _description_lines(section.keys.get("description", ""))]
-    lines += [f"{key}: {section.keys[key]}" for key in sorted(section.keys) if key not in ("description", "env")]
+    lines += [
+        f"{key}: {section.keys[key]}" for key in sorted(section.keys) if key not in ("description", "env")
+    ]
     if "env" in section.keys:
         lines += [f"{_RUNTIME_ENVIRONMENT}: {entry}" for entry in section.keys["env"].split("\0")]
     lines += [f"{key}: {value}" for key, value in section.lxc]

@@ -38,7 +38,11 @@ class ParamError(Die):
     """`400 Parameter verification failed.`: what is wrong with which parameter; printed with the usage line."""
 
     def __init__(self, errors: dict[str, str], code: int | None = None) -> None:
-        super().__init__("400 Parameter verification failed.\n" + "".join(f"{key}: {text}\n" for key, text in errors.items()), code)
+        super().__init__(
+            "400 Parameter verification failed.\n"
+            + "".join(f"{key}: {text}\n" for key, text in errors.items()),
+            code,
+        )
         self.errors = errors
 
 

@@ -90,7 +90,9 @@ mac_addr = _matches(_MAC, "value does not look like a valid unicast MAC address"
 config_id = _matches(r"(?i)[a-z][a-z0-9_-]+", "invalid configuration ID '{}'")
 storage_id = _matches(r"(?i)[a-z][a-z0-9\-_.]*[a-z0-9]", "storage ID '{}' contains illegal characters")
 node_name = _matches(r"(?i)[a-z0-9](?:[a-z0-9\-]*[a-z0-9])?", "value does not look like a valid node name")
-pool_id = _matches(r"(?i)[a-z0-9.\-_]+(?:/[a-z0-9.\-_]+){0,2}", "value '{}' does not look like a valid pool name")
+pool_id = _matches(
+    r"(?i)[a-z0-9.\-_]+(?:/[a-z0-9.\-_]+){0,2}", "value '{}' does not look like a valid pool name"
+)
 disk_size = _matches(r"\d+(?:\.\d+)?[KMGT]?", "value does not look like a valid disk size: {}")
 device_path = _matches(r"/dev/.*", "{} is not a valid device path")
 volume_id = _matches(r"(?i)[a-z][a-z0-9\-_.]*[a-z0-9]:.+", "unable to parse volume ID '{}'")
@@ -129,7 +131,9 @@ def timezone(value: str) -> None:
     try:
         with open(zones, encoding="utf-8") as file:
             errors.left(errors.ENOTTY)
-            if any(not line.startswith("#") and line.rstrip("\n").split("\t")[2:3] == [value] for line in file):
+            if any(
+                not line.startswith("#") and line.rstrip("\n").split("\t")[2:3] == [value] for line in file
+            ):
                 return
     except FileNotFoundError:  # a machine without tzdata: any well-formed name
         errors.left(errors.ENOTTY)

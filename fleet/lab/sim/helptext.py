@@ -11,7 +11,9 @@ from .props import Prop
 
 _HERE = Path(__file__).resolve().parent
 _ENTRY = re.compile(r"  (?:<([\w-]+)>|--([\w-]+)(\[n\])?)(?:\s+(.*))?")
-_TYPE = re.compile(r"<(integer|number|boolean|string|array|filepath|password|storage ID)>(?: \((\S+) - (\S+)\))?")
+_TYPE = re.compile(
+    r"<(integer|number|boolean|string|array|filepath|password|storage ID)>(?: \((\S+) - (\S+)\))?"
+)
 _SINCE_9 = ("entrypoint", "env", "ha-managed")
 
 
@@ -57,7 +59,11 @@ def verbs(tool: str) -> list[str]:
 def verb(tool: str, name: str) -> Verb:
     """The verb's arguments and options, read from its help."""
     text = full_help(tool)
-    start = text.index(f"USAGE: {tool} {name} ") if f"USAGE: {tool} {name} " in text else text.index(f"USAGE: {tool} {name}\n")
+    start = (
+        text.index(f"USAGE: {tool} {name} ")
+        if f"USAGE: {tool} {name} " in text
+        else text.index(f"USAGE: {tool} {name}\n")
+    )
     end = text.find("\nUSAGE: ", start)
     block = text[start:] if end < 0 else text[start:end]
     usage = block.split("\n", 1)[0].removeprefix("USAGE: ")

@@ -23,4 +23,4 @@ def real(path: str) -> str:
 
 def node(path: str) -> str:
     """The path of the node for a path that real() gave."""
-    return path[len(ROOT):] if ROOT and path.startswith(ROOT) else path
+    return path[len(ROOT) :] if ROOT and path.startswith(ROOT) else path

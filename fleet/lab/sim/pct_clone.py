@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import re
 from dataclasses import replace
 
-from . import container, costs, errors, mounts, network, tasks
+from . import container, costs, errors, mounts, network, paths, tasks
 from .cli import Arguments
 from .conf import Config, Section
 from .errors import Die, UsageError
@@ -108,9 +109,7 @@ def _copy(
                 out.write(f"create full clone of mountpoint {point.key} ({point.volume})\n")
                 costs.spend("clone")
                 target = storage or mounts.storage_of(point.volume)
-                volume = storages.copy_full(
-                    point.volume, target, new, out, snap=snap
-                )
+                volume = storages.copy_full(point.volume, target, new, out, snap=snap)
             else:
                 out.write(f"create linked clone of mount point {point.key} ({point.volume})\n")
                 volume = storages.clone_linked(point.volume, new, snap)
@@ -118,6 +117,7 @@ def _copy(
             made.keys[point.key] = replace(point, props={**point.props, "volume": volume}).text()
         with container.locked(new):
             container.save(new, made)
+            os.makedirs(paths.real(f"{paths.LXC}/{new}"), exist_ok=True)
     except Die as error:
         for volume in volumes:
             storages.free(volume)

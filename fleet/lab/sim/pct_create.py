@@ -33,7 +33,16 @@ def create(arguments: Arguments) -> int:
     template = arguments.values.pop("ostemplate")
     storage = arguments.take("storage") or "local"
     start = arguments.flag("start")
-    for name in ("force", "restore", "unique", "ignore-unpack-errors", "bwlimit", "ha-managed", "password", "pool"):
+    for name in (
+        "force",
+        "restore",
+        "unique",
+        "ignore-unpack-errors",
+        "bwlimit",
+        "ha-managed",
+        "password",
+        "pool",
+    ):
         arguments.take(name)
     check_template(template)
     options, volumes = split_volumes(arguments.values, storage)
@@ -110,7 +119,7 @@ def reserve(vmid: int, prefix: str, force: bool) -> None:
         raise Die(f"{prefix} {vmid} - {error.message}", 255) from None
 
 
-def build(vmid: int, config: Config, points: list[Mount], out: Out, fill: Callable[[str], None]) -> None:
+def build(vmid: int, config: Config, points: list[Mount], out: Out, fill: Callable[[str], int]) -> None:
     """Make the volumes, fill the root file system, write the configuration; whatever fails, all is removed again."""
     from . import storage
 
@@ -123,11 +132,13 @@ def build(vmid: int, config: Config, points: list[Mount], out: Out, fill: Callab
             elif point.kind == "volume":
                 point = point.with_volume(point.volume, storage.size(point.volume))
             config.keys[point.key] = point.text()
-        fill(storage.root_dir(mounts.parse("rootfs", config.keys["rootfs"]).volume))
+        root = mounts.parse("rootfs", config.keys["rootfs"]).volume
+        storage.fill(root, int(fill(storage.root_dir(root)) * _share(root)))
         config.keys.setdefault("hostname", f"CT{vmid}")
         config.keys.setdefault("memory", "512")
         config.keys.setdefault("swap", "512")
         container.save(vmid, config)
+        os.makedirs(paths.real(f"{paths.LXC}/{vmid}"), exist_ok=True)
     except Die as error:
         for volume in made:
             storage.free(volume)
@@ -138,14 +149,20 @@ def build(vmid: int, config: Config, points: list[Mount], out: Out, fill: Callab
         raise Die(f"unable to create CT {vmid} - {error.message}", 255) from None
 
 
-def unpack(template: str, root: str, config: Config, keys: str | None, out: Out) -> None:
-    """Unpack the template and do what Proxmox does to a fresh system."""
+def _share(volume: str) -> float:
+    """Bytes on disk for a byte of the unpacked template: ext4 rounds up to blocks, ZFS compresses (as the recordings measured)."""
+    return 0.70134 if storage_cfg.get(mounts.storage_of(volume)).type == "zfspool" else 1.18766
+
+
+def unpack(template: str, root: str, config: Config, keys: str | None, out: Out) -> int:
+    """Unpack the template and do what Proxmox does to a fresh system; the bytes that it takes."""
     archive = template_file(template)
     out.write(f"extracting archive '{archive}'\n")
     costs.spend("extract")
-    setup.extract(archive, root, out)
+    size = setup.extract(archive, root, out)
     setup.detect(root, config, out)
     setup.first_steps(root, config, keys, out)
+    return size
 
 
 def template_file(template: str) -> str:
@@ -165,4 +182,3 @@ def start_after_create(vmid: int, out: Out) -> None:
         pct_power.start_container(vmid, out)
     except Die as error:
         out.write(error.message.rstrip("\n") + "\n")
-

@@ -14,7 +14,9 @@ from .tasks import Out
 def destroy(arguments: Arguments) -> int:
     """Remove a container with all its volumes."""
     vmid = arguments.vmid()
-    force, purge, unreferenced = (arguments.flag(name) for name in ("force", "purge", "destroy-unreferenced-disks"))
+    force, purge, unreferenced = (
+        arguments.flag(name) for name in ("force", "purge", "destroy-unreferenced-disks")
+    )
     _check(vmid, container.load(vmid))
     if not force and container.running(vmid):
         raise Die(f"unable to destroy CT {vmid} - container is running")

@@ -80,7 +80,11 @@ def _snapshot(vmid: int, name: str, description: str | None) -> None:
 
 def copy_section(config: Config) -> Section:
     """What a snapshot keeps of the current configuration: all but locks, the description, pending changes and unused volumes."""
-    kept = {key: value for key, value in config.keys.items() if key not in _NOT_COPIED and not key.startswith("unused")}
+    kept = {
+        key: value
+        for key, value in config.keys.items()
+        if key not in _NOT_COPIED and not key.startswith("unused")
+    }
     return Section(kept, list(config.lxc))
 
 
@@ -155,7 +159,9 @@ def _rollback(vmid: int, name: str, start: bool, out: Out) -> None:
                 storage.rollback_possible(point.volume, name)
             container.check_lock(config)
             if section.keys.get("snapstate"):
-                raise Die(f"unable to rollback to incomplete snapshot (snapstate = {section.keys['snapstate']})")
+                raise Die(
+                    f"unable to rollback to incomplete snapshot (snapstate = {section.keys['snapstate']})"
+                )
             config.keys["lock"] = "rollback"
             container.save(vmid, config)
             if container.running(vmid):
@@ -173,7 +179,9 @@ def _rollback(vmid: int, name: str, start: bool, out: Out) -> None:
 
 def _restore(config: Config, name: str) -> None:
     """The snapshot's configuration, with today's description and what is unused now."""
-    kept = {key: value for key, value in config.keys.items() if key == "description" or key.startswith("unused")}
+    kept = {
+        key: value for key, value in config.keys.items() if key == "description" or key.startswith("unused")
+    }
     volumes = {point.volume for point in _volumes(config)}
     config.replace(config.snapshots[name])
     for key in ("snaptime", "snapstate", "description", "parent"):

@@ -89,7 +89,12 @@ def check_device(value: str) -> None:
 
 
 def update(
-    vmid: int, config: Config, running: bool, changes: dict[str, str], delete: Iterable[str] = (), revert: Iterable[str] = ()
+    vmid: int,
+    config: Config,
+    running: bool,
+    changes: dict[str, str],
+    delete: Iterable[str] = (),
+    revert: Iterable[str] = (),
 ) -> dict[str, str]:
     """Change `config` as asked; what could not be applied, by key."""
     for key in revert:
@@ -277,5 +282,7 @@ def check_readable(config: Config) -> None:
     network.of(config)
     mounts.of(config.keys)
     for key, value in config.keys.items():
-        if (key == "features" or re.fullmatch(r"dev\d+", key)) and (reason := conf.value_fault(key, value)) is not None:
+        if (key == "features" or re.fullmatch(r"dev\d+", key)) and (
+            reason := conf.value_fault(key, value)
+        ) is not None:
             raise Die(reason)

@@ -98,9 +98,7 @@ def _move(vmid: int, key: str, target: str, delete: bool, digest: str | None) ->
     def work(out: Out) -> None:
         try:
             costs.spend("clone")
-            made = storage.copy_full(
-                point.volume, target, vmid, out
-            )
+            made = storage.copy_full(point.volume, target, vmid, out)
             with container.locked(vmid):
                 now = container.load(vmid)
                 now.keys[key] = replace(point, props={**point.props, "volume": made}).text()
@@ -138,9 +136,7 @@ def _reassign(vmid: int, other: int, arguments: Arguments) -> int:
         from . import storage
 
         storage_id = mounts.storage_of(point.volume)
-        made = storage.copy_full(
-            point.volume, storage_id, other, out
-        )
+        made = storage.copy_full(point.volume, storage_id, other, out)
         storage.free(point.volume)
         del source.keys[key]
         container.save(vmid, source)

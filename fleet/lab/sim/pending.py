@@ -30,9 +30,13 @@ def drop_deletion(pending: Keys, key: str) -> None:
 
 def clean(config: Config) -> None:
     """Drop changes that change nothing and deletions of what is not set."""
-    for key in [key for key, value in config.pending.items() if key != "delete" and config.keys.get(key) == value]:
+    for key in [
+        key for key, value in config.pending.items() if key != "delete" and config.keys.get(key) == value
+    ]:
         del config.pending[key]
-    _set_deletions(config.pending, {key: force for key, force in deletions(config.pending).items() if key in config.keys})
+    _set_deletions(
+        config.pending, {key: force for key, force in deletions(config.pending).items() if key in config.keys}
+    )
 
 
 def merged(config: Config) -> Keys:

@@ -89,7 +89,14 @@ UNUSED_KEYS = tuple(f"unused{index}" for index in range(256))
 INDEXED = {"net": 32, "mp": 256, "dev": 256, "unused": 256}
 LIST_OPTIONS = frozenset(("delete", "revert", "nameserver", "searchdomain", "tags"))
 
-_PROPERTY_STRINGS = {"net": NET, "mp": MP, "dev": DEV, "unused": UNUSED, "rootfs": ROOTFS, "features": FEATURES}
+_PROPERTY_STRINGS = {
+    "net": NET,
+    "mp": MP,
+    "dev": DEV,
+    "unused": UNUSED,
+    "rootfs": ROOTFS,
+    "features": FEATURES,
+}
 
 _BASE = {
     "vmid": Prop("integer", format=formats.vmid),

@@ -8,8 +8,9 @@ import os
 import re
 import secrets
 
-from . import costs
+from . import costs, machine, paths
 from .conf import Config
+from .errors import Die
 from .tasks import Out
 
 _FAMILIES = {
@@ -21,12 +22,24 @@ _HOST_KEYS = ("rsa", "ecdsa", "ed25519")
 _NEEDS_NESTING = 257  # the first systemd that does not boot well without
 
 
-def extract(archive: str, root: str, out: Out) -> None:
-    """Unpack a template; prints tar's total."""
+def extract(archive: str, root: str, out: Out) -> int:
+    """Unpack a template; prints tar's total, and gives it: what the real template holds, which the lab's small one stands for."""
     from . import runtime
 
-    size = runtime.unpack_template(archive, root)
+    try:
+        size = max(runtime.unpack_template(paths.real(archive), root), _unpacked(archive))
+    except (OSError, ValueError) as error:
+        raise Die(f"unable to extract '{archive}': {error}") from None
     out.write(f"Total bytes read: {size} ({-(-size // 1024**2)}MiB, {_rate()}MiB/s)\n")
+    return size
+
+
+def _unpacked(archive: str) -> int:
+    """Bytes in the real template: as the machine says, else as its compressed size lets one guess (tar pads to 10 KiB)."""
+    for template in machine.facts().get("templates", {}).get("present", ()):
+        if template["name"] == os.path.basename(archive) and "unpacked" in template:
+            return int(template["unpacked"])
+    return -(-os.path.getsize(paths.real(archive)) * 3 // 10240) * 10240
 
 
 def _rate() -> int:
@@ -89,8 +102,10 @@ def _write(path: str, text: str) -> None:
 
 def _systemd_version(root: str) -> int:
     """The version that the name of systemd's shared library tells; 0 without systemd."""
-    names = glob.glob(f"{root}/usr/lib/systemd/libsystemd-shared-*") + glob.glob(
-        f"{root}/usr/lib/*/systemd/libsystemd-shared-*"
-    )
-    found = [int(match[1]) for name in names if (match := re.search(r"shared-(\d+)", name))]
+    names = [
+        name
+        for place in ("usr/lib/systemd", "usr/lib/*/systemd")
+        for name in glob.glob(f"{root}/{place}/libsystemd-core-*")
+    ]
+    found = [int(match[1]) for name in names if (match := re.search(r"core-(\d+)", name))]
     return max(found, default=0)

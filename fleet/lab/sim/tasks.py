@@ -125,7 +125,10 @@ def _record(name: str, status: str | None) -> None:
             finished.append((name, status))
         now = f"{int(time.time()):08X}"
         ended = [f"{task} 1 {now} {text}" for task, text in reversed(finished)] + ended
-        files.write(_ACTIVE, "".join(line + "\n" for line in running + ended[:_KEPT]).encode("utf-8", "surrogateescape"))
+        files.write(
+            _ACTIVE,
+            "".join(line + "\n" for line in running + ended[:_KEPT]).encode("utf-8", "surrogateescape"),
+        )
         with open(paths.real(_INDEX), "a", encoding="utf-8", errors="surrogateescape") as index:
             index.writelines(f"{task} {now} {text}\n" for task, text in finished)
 

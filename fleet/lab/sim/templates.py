@@ -56,6 +56,7 @@ _BASH = ("bash", "curl", "wget", "perl")  # in no Alpine template
 _TOOLS = ("df", "free", "halt", "hostname", "ip", "nproc", "poweroff", "reboot", "stat", "chown", "chgrp")  # simulated, see guest_tools.py
 _INIT_TOOLS = {"systemd": ("systemctl",), "openrc": ("rc-service", "rc-status", "rc-update"), "sysvinit": ("service",)}
 _PATHS = ("usr/bin", "usr/sbin", "bin", "sbin")
+_SYSTEMD = {"debian-11": 247, "debian-12": 252, "debian-13": 257, "ubuntu-22": 249, "ubuntu-24": 255, "ubuntu-25": 257, "ubuntu-26": 259}
 
 
 def distribution(template: str) -> Distribution | None:
@@ -244,3 +245,8 @@ def _etc(template: str, distro: Distribution) -> Iterator[Entry]:
         yield "etc/systemd", None, 0o755
         yield "etc/systemd/network", None, 0o755
         yield "etc/systemd/system", None, 0o755
+        yield "usr/lib/systemd", None, 0o755
+        yield f"usr/lib/systemd/libsystemd-core-{_SYSTEMD.get(template.split('_')[0][:9], 255)}.so", "", 0o644  # says its version
+    if distro.id in ("debian", "ubuntu", "devuan"):
+        yield "etc/ssh", None, 0o755
+        yield "etc/ssh/sshd_config", "Include /etc/ssh/sshd_config.d/*.conf\n", 0o644

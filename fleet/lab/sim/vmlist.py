@@ -68,7 +68,11 @@ def refresh() -> None:
         same = known is not None and known.get("node") == guest.node and known.get("type") == guest.kind
         if not same:
             version += 1
-        entries[str(vmid)] = {"node": guest.node, "type": guest.kind, "version": known["version"] if same else version}
+        entries[str(vmid)] = {
+            "node": guest.node,
+            "type": guest.kind,
+            "version": known["version"] if same else version,
+        }
     if entries.keys() == old["ids"].keys() and version == int(old["version"]) and os.path.exists(path):
         return
     lines = [

@@ -11,7 +11,14 @@ from .errors import Die
 from .sizes import parse_size
 
 _MIB = 1024 * 1024
-_PRESSURES = ("pressurecpufull", "pressurecpusome", "pressureiofull", "pressureiosome", "pressurememoryfull", "pressurememorysome")
+_PRESSURES = (
+    "pressurecpufull",
+    "pressurecpusome",
+    "pressureiofull",
+    "pressureiosome",
+    "pressurememoryfull",
+    "pressurememorysome",
+)
 
 
 def status(vmid: int, config: Config) -> dict[str, int | str]:
@@ -20,7 +27,8 @@ def status(vmid: int, config: Config) -> dict[str, int | str]:
     running = container.running(vmid)
     figures: dict[str, int | str] = {
         "cpu": 0,
-        "cpus": int(float(keys.get("cores") or keys.get("cpulimit") or 0)) or int(machine.facts().get("cpus", 2)),
+        "cpus": int(float(keys.get("cores") or keys.get("cpulimit") or 0))
+        or int(machine.facts().get("cpus", 2)),
         "disk": 0,
         "diskread": 0,
         "diskwrite": 0,
