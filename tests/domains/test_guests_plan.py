@@ -345,7 +345,7 @@ def test_adopting_adds_the_tag_and_nothing_else() -> None:
 
 
 def test_adopting_another_ones_container_is_refused() -> None:
-    with pytest.raises(Refused, match="hosts.yml says web"):
+    with pytest.raises(Refused, match=r"hosts\.yml says web"):
         plan_adopt(container(), facts(guest(CONF.replace("hostname: web", "hostname: db"))))
     with pytest.raises(Refused, match="no guest 100"):
         plan_adopt(container(), facts())

@@ -37,7 +37,7 @@ def plan(spec: StorageSpec, facts: StorageFacts) -> Part:
 
 
 def volume_ids(spec: StorageSpec, facts: StorageFacts) -> dict[str, str | Capture]:
-    """The volume id of each declared template: in the cache, to be downloaded, or found out by the host."""
+    """The volume id of each declared template; one still to be downloaded is found out by the host."""
     return {template.name: _volume_id(template, facts) for template in spec.templates}
 
 
@@ -75,27 +75,21 @@ def _dataset(want: Dataset, facts: StorageFacts) -> Iterator[Step | Note]:
         if want.owner or want.mode:
             yield steps.own(want, None)
         return
-    planned = []
+    items: list[Step | Note] = []
     settable = []
     for difference in _differences(want, found):
         if difference.impact in (Impact.RECREATE, Impact.OFFLINE):
-            yield Note(
-                subject,
-                Why.BY_HAND,
-                _said(difference),
-                (difference,),
-            )
+            items.append(Note(subject, Why.BY_HAND, _said(difference), (difference,)))
         else:
             settable.append(difference)
     if settable:
-        planned.append(steps.set_properties(want, tuple(settable)))
+        items.append(steps.set_properties(want, tuple(settable)))
     if want.mountpoint and found.properties.get("mounted") == "no":
-        yield Note(subject, Why.WARNING, f"it is not mounted; `zfs mount {want.name}` on the host mounts it")
+        how = f"it is not mounted; `zfs mount {want.name}` on the host mounts it"
+        items.append(Note(subject, Why.WARNING, how))
     elif _owned_by_another(want, found):
-        planned.append(steps.own(want, found))
-    yield from planned
-    if not planned:
-        yield Note(subject, Why.UNCHANGED, "as hosts.yml says")
+        items.append(steps.own(want, found))
+    yield from items or [Note(subject, Why.UNCHANGED, "as hosts.yml says")]
 
 
 def _differences(want: Dataset, found: DatasetFacts) -> Iterator[Difference]:
@@ -217,10 +211,7 @@ def _template(want: Template, facts: StorageFacts) -> Iterator[Step | Note]:
 
 
 def _volume_id(want: Template, facts: StorageFacts) -> str | Capture:
-    name = pveam.newest(facts.templates(want.storage), want.prefix) or pveam.newest(
-        facts.available, want.prefix
-    )
-    if name:
+    if name := pveam.newest(facts.templates(want.storage), want.prefix):
         return pveam.volume_id(want.storage, name)
     directory = cache_dir(facts.storages.get(want.storage))
     return Capture(command("fleet_template_volume", want.storage, directory, want.prefix))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from fleet.core.command import Capture, Word, command
+from fleet.core.command import Capture, command
 from fleet.core.plan import Check, Difference, Impact, Step
 from fleet.domains.storage.facts import DatasetFacts
 from fleet.domains.storage.spec import Dataset, Storage, Template
@@ -154,25 +154,21 @@ def set_storage(want: Storage, differences: tuple[Difference, ...]) -> Step:
 
 
 def download(want: Template, directory: str, name: str | None) -> Step:
-    """Downloads the newest template of a prefix; where pveam has no index yet, that first."""
-    newest: Word = name or Capture(command("fleet_available", want.prefix))
+    """Downloads the newest template of a prefix. `name`: what the host's index offered when it was read.
+
+    The index may be old, and old templates vanish from the server (pve-facts 3.6): it is fetched anew first.
+    """
+    newest = Capture(command("fleet_available", want.prefix))
     return Step(
         id=template_id(want),
         subject=template_subject(want),
         action="download",
         because=(Difference("template", None, name or f"the newest {want.prefix}"),),
         done=(
-            Check(
-                command("fleet_template", directory, want.prefix),
-                f"a template {want.prefix} is in {directory}",
-            ),
+            Check(command("fleet_template", directory, want.prefix), f"a {want.prefix} is in {directory}"),
         ),
-        expect=(
-            Check(
-                command("fleet_no_template", directory, want.prefix), f"no template {want.prefix} is there"
-            ),
-        ),
-        do=(*(() if name else (pveam.update(),)), pveam.download(want.storage, newest)),
+        expect=(Check(command("fleet_no_template", directory, want.prefix), f"no {want.prefix} is there"),),
+        do=(pveam.update(), pveam.download(want.storage, newest)),
         order=-100,
     )
 

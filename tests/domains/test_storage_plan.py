@@ -1,0 +1,178 @@
+"""Datasets, storages and templates: what is planned, and what is only said."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from fleet.core.command import Capture
+from fleet.core.plan import Impact, Part, Step, Why
+from fleet.domains.storage import plan, providers, volume_ids
+from fleet.domains.storage.facts import DatasetFacts, StorageFacts
+from fleet.domains.storage.spec import Dataset, Storage, StorageSpec, Template
+from fleet.tools.pvesm import StorageEntry
+
+TIB = 1 << 40
+DATA = Dataset("tank/data", "/data", 10 * TIB, (("compression", "lz4"),), (100000, 100000), "2775")
+PROPERTIES = {
+    "quota": str(10 * TIB),
+    "mountpoint": "/data",
+    "compression": "lz4",
+    "used": "4096",
+    "mounted": "yes",
+}
+THERE = DatasetFacts(PROPERTIES, (100000, 100000), "2775")
+GUESTS = Storage("guests", "zfspool", (("pool", "tank/guests"),), frozenset({"rootdir", "images"}))
+ENTRY = StorageEntry("guests", "zfspool", {"pool": "tank/guests", "content": "images,rootdir"})
+LOCAL = StorageEntry("local", "dir", {"path": "/var/lib/vz", "content": "vztmpl"})
+DEBIAN = Template("debian-13", "local", "debian-13-standard")
+CACHE = "/var/lib/vz/template/cache"
+
+
+def facts(**given: object) -> StorageFacts:
+    found: dict[str, object] = {
+        "pools": frozenset({"tank"}),
+        "datasets": {},
+        "storages": {"local": LOCAL},
+        "cached": {},
+        "available": (),
+        **given,
+    }
+    return StorageFacts(**found)  # type: ignore[arg-type]
+
+
+def of(part: Part) -> tuple[list[str], list[Why]]:
+    return [step.action for step in part.steps], [note.why for note in part.notes]
+
+
+def words(step: Step) -> list[str]:
+    return [command.sh() for command in step.do]
+
+
+def test_what_is_there_as_declared_needs_nothing() -> None:
+    spec = StorageSpec(("tank",), (DATA,), (GUESTS,), (DEBIAN,))
+    found = facts(
+        datasets={"tank/data": THERE},
+        storages={"local": LOCAL, "guests": ENTRY},
+        cached={CACHE: ("debian-13-standard_13.1-2_amd64.tar.zst",)},
+    )
+    assert of(plan(spec, found)) == ([], [Why.UNCHANGED] * 3)
+
+
+def test_an_absent_dataset_is_created_and_then_given_its_owner() -> None:
+    create, own = plan(StorageSpec(("tank",), (DATA,)), facts()).steps
+    assert words(create) == ["zfs create -p -o mountpoint=/data -o quota=10T -o compression=lz4 tank/data"]
+    assert words(own) == ["chown 100000:100000 /data", "chmod 2775 /data"]
+    assert own.needs == (create.id,)
+
+
+def test_a_dataset_is_not_mounted_over_files() -> None:
+    create = plan(StorageSpec(("tank",), (DATA,)), facts()).steps[0]
+    assert ("fleet_vacant", "/data") in [check.command.words for check in create.expect]
+
+
+def test_a_missing_pool_is_refused_since_fleet_makes_none() -> None:
+    part = plan(StorageSpec(("tank",), (DATA,)), facts(pools=frozenset()))
+    assert of(part) == ([], [Why.REFUSED, Why.REFUSED])
+
+
+def test_only_what_differs_is_set() -> None:
+    found = replace(THERE, properties={**PROPERTIES, "quota": "0"})
+    (step,) = plan(StorageSpec(("tank",), (DATA,)), facts(datasets={"tank/data": found})).steps
+    assert words(step) == ["zfs set quota=10T tank/data"]
+
+
+@pytest.mark.parametrize(
+    ("want", "has", "why"),
+    [
+        (DATA, {"mountpoint": "/old"}, "zfs set mountpoint=/data tank/data"),
+        (replace(DATA, quota=1024), {"quota": "0"}, "4096 bytes are in use"),
+        (
+            replace(DATA, properties=(("utf8only", "on"),)),
+            {"utf8only": "off"},
+            "only when a dataset is created",
+        ),
+    ],
+)
+def test_what_would_hurt_or_cannot_be_is_said_and_not_done(
+    want: Dataset, has: dict[str, str], why: str
+) -> None:
+    found = replace(THERE, properties={**PROPERTIES, **has})
+    part = plan(StorageSpec(("tank",), (want,)), facts(datasets={"tank/data": found}))
+    assert of(part)[0] == []
+    assert part.notes[0].why is Why.BY_HAND
+    assert why in part.notes[0].text
+
+
+def test_an_owner_is_set_only_where_the_dataset_is_mounted() -> None:
+    other = replace(THERE, owner=(0, 0))
+    assert of(plan(StorageSpec(("tank",), (DATA,)), facts(datasets={"tank/data": other})))[0] == ["own"]
+    unmounted = DatasetFacts({**PROPERTIES, "mounted": "no"}, None, None)
+    assert of(plan(StorageSpec(("tank",), (DATA,)), facts(datasets={"tank/data": unmounted}))) == (
+        [],
+        [Why.WARNING],
+    )
+
+
+def test_a_storage_is_added_after_the_dataset_that_it_stands_on() -> None:
+    spec = StorageSpec(("tank",), (Dataset("tank/guests"),), (GUESTS,))
+    part = plan(spec, facts())
+    add = next(step for step in part.steps if step.subject == "storage guests")
+    assert words(add) == ["pvesm add zfspool guests --pool tank/guests --content images,rootdir"]
+    assert "storage.datasets.tank/guests" in add.needs
+
+
+def test_the_content_of_a_storage_is_a_set() -> None:
+    entry = StorageEntry("guests", "zfspool", {"pool": "tank/guests", "content": "rootdir"})
+    (step,) = plan(StorageSpec(storages=(GUESTS,)), facts(storages={"guests": entry})).steps
+    assert words(step) == ["pvesm set guests --content images,rootdir"]
+
+
+@pytest.mark.parametrize(
+    "entry",
+    [
+        StorageEntry("guests", "zfspool", {"pool": "tank/other", "content": "images,rootdir"}),
+        StorageEntry("guests", "dir", {"path": "/x"}),
+    ],
+)
+def test_a_storage_is_never_pointed_at_other_data(entry: StorageEntry) -> None:
+    assert of(plan(StorageSpec(storages=(GUESTS,)), facts(storages={"guests": entry}))) == ([], [Why.BY_HAND])
+
+
+def test_a_given_storage_is_left_as_it_is_and_missed_when_absent() -> None:
+    given = replace(GUESTS, given=True)
+    entry = StorageEntry("guests", "zfspool", {"pool": "x"})
+    assert of(plan(StorageSpec(storages=(given,)), facts(storages={"guests": entry}))) == (
+        [],
+        [Why.UNCHANGED],
+    )
+    assert of(plan(StorageSpec(storages=(given,)), facts())) == ([], [Why.REFUSED])
+
+
+def test_a_template_is_resolved_by_its_prefix_when_it_is_downloaded() -> None:
+    (step,) = plan(StorageSpec(templates=(DEBIAN,)), facts()).steps
+    assert words(step) == ["pveam update", 'pveam download local "$(fleet_available debian-13-standard)"']
+    assert isinstance(volume_ids(StorageSpec(templates=(DEBIAN,)), facts())["debian-13"], Capture)
+
+
+def test_the_newest_cached_template_is_used() -> None:
+    names = ("debian-13-standard_13.1-2_amd64.tar.zst", "debian-13-standard_13.10-1_amd64.tar.zst")
+    found = facts(cached={CACHE: names})
+    assert volume_ids(StorageSpec(templates=(DEBIAN,)), found) == {"debian-13": f"local:vztmpl/{names[1]}"}
+
+
+def test_guests_know_which_steps_make_what_they_use() -> None:
+    spec = StorageSpec(("tank",), (DATA, Dataset("tank/guests")), (GUESTS,), (DEBIAN,))
+    made = providers(spec)
+    assert made["/data"][0] == "storage.datasets.tank/data"
+    assert made["storage guests"][0] == "storage.storages.guests"
+    assert made["template debian-13"] == ("storage.templates.debian-13",)
+
+
+def test_no_plan_destroys() -> None:
+    spec = StorageSpec(("tank",), (DATA,), (GUESTS,), (DEBIAN,))
+    for found in (facts(), facts(datasets={"tank/data": replace(THERE, owner=(0, 0))})):
+        for step in plan(spec, found).steps:
+            assert step.impact is not Impact.DESTROYS_DATA
+            assert not any(word in line for line in words(step) for word in ("destroy", "remove", "rollback"))
