@@ -8,8 +8,9 @@ export LC_ALL PATH
 
 # fleet_conf VMID: the container's main section and what is pending, nothing of its snapshots
 fleet_conf() {
-    awk '/^\[/ { if ($0 ~ /^\[pve:pending\]/) { section = "pending "; next } exit } NF { print section $0 }' \
-        "/etc/pve/lxc/$1.conf"
+    awk '/^\[/ { section = ""; other = 1 }
+        /^\[pve:pending\][ \t]*$/ { section = "pending "; other = 0; next }
+        NF && !other { print section $0 }' "/etc/pve/lxc/$1.conf"
 }
 
 # fleet_value VMID KEY: the value after the next restart: pending beats delete, delete beats what is in force
@@ -19,9 +20,16 @@ fleet_value() {
         return
     fi
     fleet_conf "$1" | awk -v key="$2" '
-        $1 == "pending" && $2 == "delete:" { n = split(substr($0, 17), gone, /[ ,;]+/); for (i = 1; i <= n; i++) { sub(/^!/, "", gone[i]); if (gone[i] == key) deleted = 1 } next }
-        $1 == "pending" && $2 == key ":" { sub(/^pending [a-z_0-9]+: */, ""); pending = $0; waits = 1; next }
-        $1 == key ":" { sub(/^[a-z_0-9]+: */, ""); current = $0; found = 1 }
+        { later = sub(/^pending /, ""); colon = index($0, ":"); name = substr($0, 1, colon - 1) }
+        { value = substr($0, colon + 1); sub(/^[ \t]+/, "", value); sub(/[ \t\r]+$/, "", value) }
+        later && name == "delete" {
+            n = split(value, gone, /[ \t,;]+/)
+            for (i = 1; i <= n; i++) { sub(/^!/, "", gone[i]); if (gone[i] == key) deleted = 1 }
+            next
+        }
+        name != key { next }
+        later { pending = value; waits = 1; next }
+        { current = value; found = 1 }
         END { if (waits) print pending; else if (found && !deleted) print current; else exit 1 }'
 }
 
@@ -80,7 +88,8 @@ fleet_no_storage() { ! fleet_storage "$1"; }
 # fleet_storage_value ID KEY VALUE: the storage's option is exactly this; a list is compared as a set
 fleet_storage_value() {
     fleet_wanted=$(printf '%s' "$3" | tr ',' '\n' | sort)
-    fleet_found=$(awk -v id="$1" -v key="$2" '/^[a-z]+:/ { here = ($2 == id); next } here && $1 == key { print $2 }' \
+    fleet_found=$(awk -v id="$1" -v key="$2" '/^[a-z]+:/ { here = ($2 == id); next }
+        here && $1 == key { if (NF == 1) print 1; else { sub(/^[ \t]*[^ \t]+[ \t]+/, ""); sub(/[ \t]+$/, ""); print } }' \
         /etc/pve/storage.cfg | tr ',' '\n' | sort)
     [ "$fleet_found" = "$fleet_wanted" ]
 }
