@@ -59,5 +59,6 @@ def test_what_fleet_imports_is_what_it_depends_on() -> None:
                 imported.update(alias.name for alias in node.names)
             elif isinstance(node, ast.ImportFrom) and node.level == 0:
                 imported.add(node.module or "")
-    foreign = {name.partition(".")[0] for name in imported} - sys.stdlib_module_names - {"fleet", "sim"} - PARTS
+    own = {"fleet", "sim"} | PARTS | sys.stdlib_module_names
+    foreign = {name.partition(".")[0] for name in imported} - own
     assert foreign == {MODULES.get(package, package) for package in packages}
