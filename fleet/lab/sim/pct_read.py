@@ -122,7 +122,7 @@ def listsnapshot(arguments: Arguments) -> int:
 
 def _branch(name: str, depth: int) -> str:
     """The indented arrow and name, to the column where the time starts."""
-    return f"{' ' * depth}`-> {name:<{28 - depth}}"
+    return f"{' ' * depth}`-> {name:<{27 - depth}}"
 
 
 def cpusets(arguments: Arguments) -> int:

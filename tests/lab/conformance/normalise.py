@@ -27,7 +27,7 @@ _REPLACED: tuple[tuple[str, str, str], ...] = (
     (r"\b[A-Z][a-z]{2} [ \d]\d \d\d:\d\d\b", "DATE", "time of day"),
     (r"[\d.]+(?:MiB|kB|GiB)/s", "RATE", "speed of the machine"),
     (r"\(\d\d:\d\d:\d\d\)", "(DURATION)", "speed of the machine"),
-    (r"(?m)^((?:cpu|disk|diskread|diskwrite|mem|netin|netout|pid|swap|uptime|pressure\w+): ).*$", r"\1N", "load of the machine"),
+    (r"(?m)^((?:cpu|disk|diskread|diskwrite|mem|netin|netout|pid|uptime|pressure\w+): ).*$", r"\1N", "load of the machine"),
     (r'"((?:cpu|disk|diskread|diskwrite|mem|memhost|netin|netout|pressure\w+))":"?[\d.e-]+"?', r'"\1":N', "load of the machine"),
     (r"@if\d+", "@ifN", "interface numbers"),
     (r"(SSH_(?:CONNECTION|CLIENT)=).*", r"\1ADDRESS", "ports of the connection"),
