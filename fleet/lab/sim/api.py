@@ -39,6 +39,7 @@ class Route:
 def routes() -> list[Route]:
     """All paths that can be read."""
     from . import api_cluster, api_guests, api_nodes
+
     return [*api_cluster.ROUTES, *api_nodes.ROUTES, *api_guests.ROUTES]
 
 
@@ -57,8 +58,11 @@ def find(path: str) -> tuple[Route, Parts] | None:
 def check_node(name: str) -> None:
     """Refuse a node other than this one, as the look-up of its address fails."""
     if name not in ("localhost", machine.node()):
-        raise Die(f"hostname lookup '{name}' failed - failed to get address info for: {name}: "
-                  "Temporary failure in name resolution", 11)
+        raise Die(
+            f"hostname lookup '{name}' failed - failed to get address info for: {name}: "
+            "Temporary failure in name resolution",
+            11,
+        )
 
 
 def subdirs(*names: str) -> Getter:

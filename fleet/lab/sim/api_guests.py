@@ -11,8 +11,20 @@ from .api import Parts, Route, subdirs
 from .conf import Config
 from .errors import Die
 
-_INTEGERS = ("console", "cores", "cpuunits", "debug", "memory", "onboot", "protection", "snaptime", "swap", "template", "tty",
-             "unprivileged")
+_INTEGERS = (
+    "console",
+    "cores",
+    "cpuunits",
+    "debug",
+    "memory",
+    "onboot",
+    "protection",
+    "snaptime",
+    "swap",
+    "template",
+    "tty",
+    "unprivileged",
+)
 
 
 def _vmid(parts: Parts) -> int:
@@ -80,11 +92,18 @@ def _snapshots(parts: Parts, params: Parts) -> list[dict[str, Any]]:
     loaded = container.load(vmid)
     entries: list[dict[str, Any]] = []
     for name, section in loaded.snapshots.items():
-        entry: dict[str, Any] = {"name": name, "description": section.keys.get("description", ""),
-                                 "snaptime": int(section.keys.get("snaptime", "0"))}
+        entry: dict[str, Any] = {
+            "name": name,
+            "description": section.keys.get("description", ""),
+            "snaptime": int(section.keys.get("snaptime", "0")),
+        }
         entries.append(entry | ({"parent": section.keys["parent"]} if "parent" in section.keys else {}))
-    now: dict[str, Any] = {"name": "current", "description": "You are here!", "digest": loaded.digest,
-                           "running": int(container.running(vmid))}
+    now: dict[str, Any] = {
+        "name": "current",
+        "description": "You are here!",
+        "digest": loaded.digest,
+        "running": int(container.running(vmid)),
+    }
     return [*entries, now | ({"parent": loaded.keys["parent"]} if "parent" in loaded.keys else {})]
 
 
@@ -112,6 +131,7 @@ def _interfaces(parts: Parts, params: Parts) -> list[dict[str, Any]] | None:
 def link_local(mac: str) -> str:
     """The IPv6 link-local address that an interface gives itself (EUI-64)."""
     import ipaddress
+
     octets = [int(part, 16) for part in mac.split(":")]
     host = bytes((octets[0] ^ 2, *octets[1:3], 0xFF, 0xFE, *octets[3:]))
     return str(ipaddress.IPv6Address(b"\xfe\x80" + bytes(6) + host))
@@ -132,40 +152,74 @@ def read_vm(vmid: int) -> dict[str, str]:
     raw = read_vm_file(vmid).split("\n[", 1)[0]
     found = (re.fullmatch(r"([a-z][a-z_\d-]*):\s*(.+?)\s*", line) for line in raw.splitlines())
     keys = {match[1]: match[2] for match in found if match}
-    description = "".join(conf.decode_text(line[1:]) + "\n" for line in raw.splitlines() if line.startswith("#"))
+    description = "".join(
+        conf.decode_text(line[1:]) + "\n" for line in raw.splitlines() if line.startswith("#")
+    )
     return keys | ({"description": description} if description else {})
 
 
 def read_vm_file(vmid: int) -> str:
     """The text of a virtual machine's configuration."""
     from .errors import ConfigMissing
+
     try:
-        with open(paths.real(f"{paths.PVE}/nodes/{machine.node()}/qemu-server/{vmid}.conf"), encoding="utf-8") as file:
+        with open(
+            paths.real(f"{paths.PVE}/nodes/{machine.node()}/qemu-server/{vmid}.conf"), encoding="utf-8"
+        ) as file:
             return file.read()
     except FileNotFoundError:
         raise ConfigMissing(machine.node(), vmid, "qemu-server") from None
 
 
-_VM_INTEGERS = ("cores", "sockets", "memory", "onboot", "protection", "numa", "balloon", "tablet", "template", "kvm", "acpi")
+_VM_INTEGERS = (
+    "cores",
+    "sockets",
+    "memory",
+    "onboot",
+    "protection",
+    "numa",
+    "balloon",
+    "tablet",
+    "template",
+    "kvm",
+    "acpi",
+)
 
 
 def _vm_typed(keys: dict[str, str]) -> dict[str, Any]:
-    return {key: int(value) if key in _VM_INTEGERS and value.isdigit() and key != "memory" else value for key, value in keys.items()}
+    return {
+        key: int(value) if key in _VM_INTEGERS and value.isdigit() and key != "memory" else value
+        for key, value in keys.items()
+    }
 
 
 def vm_status(vmid: int) -> dict[str, Any]:
     """The figures of a virtual machine; in the lab they never run."""
     keys = read_vm(vmid)
     cores = int(keys.get("cores", "1")) * int(keys.get("sockets", "1"))
-    found: dict[str, Any] = {"cpu": 0, "cpus": cores, "disk": 0, "diskread": 0, "diskwrite": 0, "maxdisk": boot_disk(keys),
-                             "maxmem": int(keys.get("memory", "512")) << 20, "mem": 0, "name": keys.get("name", f"VM {vmid}"),
-                             "netin": 0, "netout": 0, "status": "stopped", "uptime": 0, "vmid": vmid}
+    found: dict[str, Any] = {
+        "cpu": 0,
+        "cpus": cores,
+        "disk": 0,
+        "diskread": 0,
+        "diskwrite": 0,
+        "maxdisk": boot_disk(keys),
+        "maxmem": int(keys.get("memory", "512")) << 20,
+        "mem": 0,
+        "name": keys.get("name", f"VM {vmid}"),
+        "netin": 0,
+        "netout": 0,
+        "status": "stopped",
+        "uptime": 0,
+        "vmid": vmid,
+    }
     return found | {key: keys[key] for key in ("tags", "lock") if key in keys}
 
 
 def boot_disk(keys: dict[str, str]) -> int:
     """Bytes of the first disk in the boot order."""
     from .sizes import parse_size
+
     order = re.search(r"order=([\w;]+)", keys.get("boot", ""))
     for name in order[1].split(";") if order else ():
         size = re.search(r"(?:^|,)size=(\w+)", keys.get(name, ""))
@@ -195,19 +249,56 @@ def _vm_current(parts: Parts, params: Parts) -> dict[str, Any]:
 _LXC = "/nodes/{node}/lxc"
 ROUTES = [
     Route(_LXC, listed, child="vmid", capabilities="r-c-", first=("status", "vmid")),
-    Route(_LXC + "/{vmid}", subdirs("clone", "config", "feature", "firewall", "interfaces", "migrate", "pending", "resize", "rrd", "rrddata",
-                                    "snapshot", "spiceproxy", "status", "template", "termproxy", "vncproxy"),
-          child="name", capabilities="r--d"),
+    Route(
+        _LXC + "/{vmid}",
+        subdirs(
+            "clone",
+            "config",
+            "feature",
+            "firewall",
+            "interfaces",
+            "migrate",
+            "pending",
+            "resize",
+            "rrd",
+            "rrddata",
+            "snapshot",
+            "spiceproxy",
+            "status",
+            "template",
+            "termproxy",
+            "vncproxy",
+        ),
+        child="name",
+        capabilities="r--d",
+    ),
     Route(_LXC + "/{vmid}/config", _config, ("current", "snapshot"), capabilities="rw--"),
-    Route(_LXC + "/{vmid}/status", subdirs("current", "reboot", "resume", "shutdown", "start", "stop", "suspend"), child="name"),
+    Route(
+        _LXC + "/{vmid}/status",
+        subdirs("current", "reboot", "resume", "shutdown", "start", "stop", "suspend"),
+        child="name",
+    ),
     Route(_LXC + "/{vmid}/status/current", _current),
     Route(_LXC + "/{vmid}/pending", _pending, first=("key",)),
-    Route(_LXC + "/{vmid}/snapshot", _snapshots, child="name", capabilities="r-c-", first=("description", "name")),
-    Route(_LXC + "/{vmid}/snapshot/{snapname}", subdirs("config", "rollback"), child="name", capabilities="r--d"),
+    Route(
+        _LXC + "/{vmid}/snapshot",
+        _snapshots,
+        child="name",
+        capabilities="r-c-",
+        first=("description", "name"),
+    ),
+    Route(
+        _LXC + "/{vmid}/snapshot/{snapname}", subdirs("config", "rollback"), child="name", capabilities="r--d"
+    ),
     Route(_LXC + "/{vmid}/snapshot/{snapname}/config", _snapshot_config, capabilities="rw--"),
     Route(_LXC + "/{vmid}/interfaces", _interfaces, first=("hwaddr", "name")),
     Route("/nodes/{node}/qemu", vms, child="vmid", capabilities="r-c-", first=("status", "vmid")),
-    Route("/nodes/{node}/qemu/{vmid}", subdirs("agent", "config", "pending", "snapshot", "status"), child="name", capabilities="r--d"),
+    Route(
+        "/nodes/{node}/qemu/{vmid}",
+        subdirs("agent", "config", "pending", "snapshot", "status"),
+        child="name",
+        capabilities="r--d",
+    ),
     Route("/nodes/{node}/qemu/{vmid}/config", _vm_config, ("current", "snapshot"), capabilities="rwc-"),
     Route("/nodes/{node}/qemu/{vmid}/status/current", _vm_current),
 ]

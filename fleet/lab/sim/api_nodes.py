@@ -29,6 +29,7 @@ def uptime() -> int:
 def memory() -> dict[str, int]:
     """total, used, free and available bytes: what the node itself and its running containers take."""
     from . import runtime
+
     total = int(machine.facts().get("memory_bytes", int(machine.facts().get("memory_mib", 2048)) << 20))
     used = min(total // 8 + len(runtime.running()) * (48 << 20), total)
     return {"available": total - used, "free": total - used, "total": total, "used": used}
@@ -43,14 +44,16 @@ def root_filesystem() -> dict[str, int]:
 def _nodes(parts: Parts, params: Parts) -> list[dict[str, Any]]:
     del parts, params
     from .api_cluster import node_summary
+
     return [node_summary() | {"ssl_fingerprint": _fingerprint()}]
 
 
 def _fingerprint() -> str:
     """A fingerprint that belongs to the node's name: the lab has no certificate."""
     import hashlib
+
     digest = hashlib.sha256(machine.node().encode()).hexdigest().upper()
-    return ":".join(digest[i:i + 2] for i in range(0, 64, 2))
+    return ":".join(digest[i : i + 2] for i in range(0, 64, 2))
 
 
 def kernel() -> str:
@@ -63,20 +66,45 @@ def _status(parts: Parts, params: Parts) -> dict[str, Any]:
     facts = machine.facts()
     version = f"pve-manager/{facts.get('pve_version', '9.1.1')}/{facts.get('repoid', '0' * 16)}"
     load = os.getloadavg()
-    return {"boot-info": {"mode": "efi"}, "cpu": 0,
-            "cpuinfo": {"cores": cpus(), "cpus": cpus(), "family": "6", "flags": "fpu vme de pse tsc msr", "hvm": "1", "mhz": "3800.000",
-                        "model": str(facts.get("cpu_model", "QEMU Virtual CPU")), "sockets": 1, "user_hz": 100,
-                        "vendor": "AuthenticAMD" if "AMD" in str(facts.get("cpu_model")) else "GenuineIntel"},
-            "current-kernel": {"machine": os.uname().machine, "release": kernel(), "sysname": "Linux", "version": "#1 SMP PREEMPT_DYNAMIC"},
-            "idle": 0, "ksm": {"shared": 0}, "kversion": f"Linux {kernel()} #1 SMP PREEMPT_DYNAMIC",
-            "loadavg": [f"{value:.2f}" for value in load], "memory": memory(), "pveversion": version, "rootfs": root_filesystem(),
-            "swap": {"free": 0, "total": 0, "used": 0}, "uptime": uptime(), "wait": 0}
+    return {
+        "boot-info": {"mode": "efi"},
+        "cpu": 0,
+        "cpuinfo": {
+            "cores": cpus(),
+            "cpus": cpus(),
+            "family": "6",
+            "flags": "fpu vme de pse tsc msr",
+            "hvm": "1",
+            "mhz": "3800.000",
+            "model": str(facts.get("cpu_model", "QEMU Virtual CPU")),
+            "sockets": 1,
+            "user_hz": 100,
+            "vendor": "AuthenticAMD" if "AMD" in str(facts.get("cpu_model")) else "GenuineIntel",
+        },
+        "current-kernel": {
+            "machine": os.uname().machine,
+            "release": kernel(),
+            "sysname": "Linux",
+            "version": "#1 SMP PREEMPT_DYNAMIC",
+        },
+        "idle": 0,
+        "ksm": {"shared": 0},
+        "kversion": f"Linux {kernel()} #1 SMP PREEMPT_DYNAMIC",
+        "loadavg": [f"{value:.2f}" for value in load],
+        "memory": memory(),
+        "pveversion": version,
+        "rootfs": root_filesystem(),
+        "swap": {"free": 0, "total": 0, "used": 0},
+        "uptime": uptime(),
+        "wait": 0,
+    }
 
 
 def _storages(parts: Parts, params: Parts) -> list[dict[str, Any]]:
     """/nodes/N/storage."""
     del parts
     from . import pvesm
+
     found = []
     for section in pvesm.chosen(params.get("content"), params.get("storage")):
         if params.get("enabled") == "1" and section.disabled:
@@ -91,6 +119,7 @@ def _storages(parts: Parts, params: Parts) -> list[dict[str, Any]]:
 def _storage_status(parts: Parts, params: Parts) -> dict[str, object]:
     del params
     from . import pvesm
+
     section = storage_cfg.read().get(parts["storage"])
     if section is None:
         raise ParamError({"storage": "No such storage."})
@@ -101,12 +130,23 @@ def _content(parts: Parts, params: Parts) -> list[dict[str, Any]]:
     """/nodes/N/storage/S/content."""
     vmid = int(params["vmid"]) if "vmid" in params else None
     found = []
-    for volume in storage.volumes(parts["storage"], vmid, (params["content"],) if "content" in params else None):
-        entry: dict[str, Any] = {"content": volume.content, "ctime": volume.ctime, "format": volume.format, "size": volume.size,
-                                 "volid": volume.volid, "vmid": volume.vmid, "parent": volume.parent}
+    for volume in storage.volumes(
+        parts["storage"], vmid, (params["content"],) if "content" in params else None
+    ):
+        entry: dict[str, Any] = {
+            "content": volume.content,
+            "ctime": volume.ctime,
+            "format": volume.format,
+            "size": volume.size,
+            "volid": volume.volid,
+            "vmid": volume.vmid,
+            "parent": volume.parent,
+        }
         if volume.content == "backup":
             entry["subtype"] = "lxc" if "vzdump-lxc" in volume.volid else "qemu"
-        found.append({key: value for key, value in entry.items() if value is not None and (key != "ctime" or value)})
+        found.append(
+            {key: value for key, value in entry.items() if value is not None and (key != "ctime" or value)}
+        )
     return found
 
 
@@ -114,7 +154,12 @@ def _network(parts: Parts, params: Parts) -> list[dict[str, Any]]:
     """/nodes/N/network: the interfaces that /etc/network/interfaces declares."""
     del parts
     from .interfaces import read
-    return [i for i in read() if params.get("type") in (None, i["type"], "any_bridge" if i["type"] == "bridge" else i["type"])]
+
+    return [
+        i
+        for i in read()
+        if params.get("type") in (None, i["type"], "any_bridge" if i["type"] == "bridge" else i["type"])
+    ]
 
 
 def _task_lines() -> list[tuple[str, str, str]]:
@@ -132,8 +177,16 @@ def _decode(upid: str) -> dict[str, Any]:
     fields = upid.split(":")
     if len(fields) != 9 or fields[0] != "UPID":
         raise Die(f"unable to parse worker upid '{upid}'")
-    return {"id": fields[6], "node": fields[1], "pid": int(fields[2], 16), "pstart": int(fields[3], 16),
-            "starttime": int(fields[4], 16), "type": fields[5], "upid": upid, "user": fields[7]}
+    return {
+        "id": fields[6],
+        "node": fields[1],
+        "pid": int(fields[2], 16),
+        "pstart": int(fields[3], 16),
+        "starttime": int(fields[4], 16),
+        "type": fields[5],
+        "upid": upid,
+        "user": fields[7],
+    }
 
 
 def _tasks(parts: Parts, params: Parts) -> list[dict[str, Any]]:
@@ -142,12 +195,12 @@ def _tasks(parts: Parts, params: Parts) -> list[dict[str, Any]]:
     for upid, ended, status in _task_lines():
         entry = {**_decode(upid), "endtime": int(ended, 16), "status": status}
         failed = status != "OK" and not status.startswith("WARNINGS")
-        if params.get("vmid") not in (None, entry["id"]) or params.get("errors") == "1" and not failed:
+        if params.get("vmid") not in (None, entry["id"]) or (params.get("errors") == "1" and not failed):
             continue
         if params.get("typefilter") in (None, entry["type"]):
             found.append(entry)
     start = int(params.get("start", "0"))
-    return found[start:start + int(params.get("limit", "50"))]
+    return found[start : start + int(params.get("limit", "50"))]
 
 
 def _task_status(parts: Parts, params: Parts) -> dict[str, Any]:
@@ -167,11 +220,14 @@ def _task_log(parts: Parts, params: Parts) -> list[dict[str, Any]]:
     except FileNotFoundError:
         raise Die(f"unable to open file - no such task '{parts['upid']}'", 2) from None
     start = int(params.get("start", "0"))
-    return [{"n": n, "t": text} for n, text in enumerate(lines, 1)][start:start + int(params.get("limit", "50"))]
+    return [{"n": n, "t": text} for n, text in enumerate(lines, 1)][
+        start : start + int(params.get("limit", "50"))
+    ]
 
 
 def _version(parts: Parts, params: Parts) -> dict[str, str]:
     from .api_cluster import _version as version
+
     return version(parts, params)
 
 
@@ -199,32 +255,117 @@ def _templates(parts: Parts, params: Parts) -> list[dict[str, str]]:
     """/nodes/N/aplinfo."""
     del parts, params
     from .pveam import read_index
-    return [{**{re.sub("^infopage$", "infopage", key): value for key, value in record.items()}, "template": name}
-            for name, record in sorted(read_index().items())]
+
+    return [
+        {**{re.sub("^infopage$", "infopage", key): value for key, value in record.items()}, "template": name}
+        for name, record in sorted(read_index().items())
+    ]
 
 
 _N = "/nodes/{node}"
 ROUTES = [
     Route("/nodes", _nodes, child="node", first=("node", "status")),
-    Route(_N, subdirs("aplinfo", "apt", "capabilities", "ceph", "certificates", "config", "disks", "dns", "firewall", "hardware", "hosts",
-                      "journal", "lxc", "migrateall", "netstat", "network", "qemu", "query-url-metadata", "replication", "report", "rrd",
-                      "rrddata", "scan", "sdn", "services", "spiceshell", "startall", "status", "stopall", "storage", "subscription",
-                      "suspendall", "syslog", "tasks", "termproxy", "time", "version", "vncshell", "vzdump", "wakeonlan"), child="name"),
+    Route(
+        _N,
+        subdirs(
+            "aplinfo",
+            "apt",
+            "capabilities",
+            "ceph",
+            "certificates",
+            "config",
+            "disks",
+            "dns",
+            "firewall",
+            "hardware",
+            "hosts",
+            "journal",
+            "lxc",
+            "migrateall",
+            "netstat",
+            "network",
+            "qemu",
+            "query-url-metadata",
+            "replication",
+            "report",
+            "rrd",
+            "rrddata",
+            "scan",
+            "sdn",
+            "services",
+            "spiceshell",
+            "startall",
+            "status",
+            "stopall",
+            "storage",
+            "subscription",
+            "suspendall",
+            "syslog",
+            "tasks",
+            "termproxy",
+            "time",
+            "version",
+            "vncshell",
+            "vzdump",
+            "wakeonlan",
+        ),
+        child="name",
+    ),
     Route(_N + "/status", _status, capabilities="r-c-"),
     Route(_N + "/version", _version),
     Route(_N + "/dns", _dns, capabilities="rw--"),
     Route(_N + "/time", _time, capabilities="rw--"),
     Route(_N + "/aplinfo", _templates, capabilities="r-c-"),
     Route(_N + "/network", _network, ("type",), child="iface", capabilities="rwcd", first=("iface", "type")),
-    Route(_N + "/storage", _storages, ("content", "enabled", "format", "storage", "target"), child="storage",
-          first=("content", "storage", "type")),
-    Route(_N + "/storage/{storage}", subdirs("content", "download-url", "file-restore", "import-metadata", "prunebackups", "rrd", "rrddata",
-                                             "status", "upload"), child="name"),
-    Route(_N + "/storage/{storage}/content", _content, ("content", "vmid"), child="volid", capabilities="r-c-",
-          first=("content", "format", "size", "volid")),
+    Route(
+        _N + "/storage",
+        _storages,
+        ("content", "enabled", "format", "storage", "target"),
+        child="storage",
+        first=("content", "storage", "type"),
+    ),
+    Route(
+        _N + "/storage/{storage}",
+        subdirs(
+            "content",
+            "download-url",
+            "file-restore",
+            "import-metadata",
+            "prunebackups",
+            "rrd",
+            "rrddata",
+            "status",
+            "upload",
+        ),
+        child="name",
+    ),
+    Route(
+        _N + "/storage/{storage}/content",
+        _content,
+        ("content", "vmid"),
+        child="volid",
+        capabilities="r-c-",
+        first=("content", "format", "size", "volid"),
+    ),
     Route(_N + "/storage/{storage}/status", _storage_status, first=("content", "type")),
-    Route(_N + "/tasks", _tasks, ("errors", "limit", "since", "source", "start", "statusfilter", "typefilter", "until", "userfilter", "vmid"),
-          child="upid", first=("id", "node", "pid", "pstart", "starttime", "type", "upid", "user")),
+    Route(
+        _N + "/tasks",
+        _tasks,
+        (
+            "errors",
+            "limit",
+            "since",
+            "source",
+            "start",
+            "statusfilter",
+            "typefilter",
+            "until",
+            "userfilter",
+            "vmid",
+        ),
+        child="upid",
+        first=("id", "node", "pid", "pstart", "starttime", "type", "upid", "user"),
+    ),
     Route(_N + "/tasks/{upid}", subdirs("log", "status"), child="name", capabilities="r--d"),
     Route(_N + "/tasks/{upid}/status", _task_status),
     Route(_N + "/tasks/{upid}/log", _task_log, ("download", "limit", "start"), first=("n", "t")),

@@ -18,7 +18,17 @@ def groups(blocks: int) -> int:
 def inodes(blocks: int) -> int:
     """The number of inodes: one for a number of bytes that the size decides, in whole blocks of the inode tables."""
     mib = blocks * BLOCK >> 20
-    ratio = 8192 if mib < 3 else 4096 if mib < 512 else 16384 if mib < 4 << 20 else 32768 if mib < 16 << 20 else 65536
+    ratio = (
+        8192
+        if mib < 3
+        else 4096
+        if mib < 512
+        else 16384
+        if mib < 4 << 20
+        else 32768
+        if mib < 16 << 20
+        else 65536
+    )
     wanted = blocks * BLOCK // ratio
     per_group = -(-(-(-wanted // groups(blocks))) // 16) * 16
     return per_group * groups(blocks)
@@ -54,7 +64,10 @@ def _backup_lines(blocks: int) -> list[str]:
 def mkfs_output(size: int, uuid: str) -> str:
     """What pve-container lets through of mkfs.ext4's output (LXC.pm mkfs): lines of one number alone are dropped."""
     blocks = size // BLOCK
-    lines = [f"Creating filesystem with {blocks} 4k blocks and {inodes(blocks)} inodes", f"Filesystem UUID: {uuid}"]
+    lines = [
+        f"Creating filesystem with {blocks} 4k blocks and {inodes(blocks)} inodes",
+        f"Filesystem UUID: {uuid}",
+    ]
     copies = _backup_lines(blocks)
     if copies:
         lines.append("Superblock backups stored on blocks: ")
@@ -64,8 +77,16 @@ def mkfs_output(size: int, uuid: str) -> str:
 
 def _journal(blocks: int) -> int:
     """Blocks of the journal."""
-    for limit, size in ((2048, 0), (32768, 1024), (256 << 10, 4096), (512 << 10, 8192), (4096 << 10, 16384),
-                        (8192 << 10, 32768), (16384 << 10, 65536), (32768 << 10, 131072)):
+    for limit, size in (
+        (2048, 0),
+        (32768, 1024),
+        (256 << 10, 4096),
+        (512 << 10, 8192),
+        (4096 << 10, 16384),
+        (8192 << 10, 32768),
+        (16384 << 10, 65536),
+        (32768 << 10, 131072),
+    ):
         if blocks < limit:
             return size
     return 262144
@@ -77,7 +98,9 @@ def total(size: int) -> int:
     descriptors = -(-groups(blocks) // 64)
     reserved = min(-(-groups(min(blocks * 1024, 0xFFFFFFFF)) // 64) - descriptors, 1024)
     copies = len(super_groups(blocks)) + 1
-    overhead = (inodes(blocks) // 16 + _journal(blocks) + copies * (1 + descriptors + reserved) + 2 * groups(blocks))
+    overhead = (
+        inodes(blocks) // 16 + _journal(blocks) + copies * (1 + descriptors + reserved) + 2 * groups(blocks)
+    )
     return max(blocks - overhead, 0) * BLOCK
 
 
@@ -92,15 +115,19 @@ def resize_offline(path: str, old: int, new: int, used: int, files: int) -> str:
     """The output of e2fsck and resize2fs on a file system that is not mounted."""
     before, after = old // BLOCK, new // BLOCK
     taken = before - (total(old) - used) // BLOCK
-    head = (f"e2fsck {_VERSION}\nPass 1: Checking inodes, blocks, and sizes\nPass 2: Checking directory structure\n"
-            "Pass 3: Checking directory connectivity\nPass 4: Checking reference counts\n"
-            "Pass 5: Checking group summary information\n"
-            f"{path}: {files}/{inodes(before)} files (0.1% non-contiguous), {taken}/{before} blocks\n"
-            f"resize2fs {_VERSION}\n")
+    head = (
+        f"e2fsck {_VERSION}\nPass 1: Checking inodes, blocks, and sizes\nPass 2: Checking directory structure\n"
+        "Pass 3: Checking directory connectivity\nPass 4: Checking reference counts\n"
+        "Pass 5: Checking group summary information\n"
+        f"{path}: {files}/{inodes(before)} files (0.1% non-contiguous), {taken}/{before} blocks\n"
+        f"resize2fs {_VERSION}\n"
+    )
     if after == before:
         return head + f"The filesystem is already {before} (4k) blocks long.  Nothing to do!\n\n"
-    return (head + f"Resizing the filesystem on {path} to {after} (4k) blocks.\n"
-            f"The filesystem on {path} is now {after} (4k) blocks long.\n\n")
+    return (
+        head + f"Resizing the filesystem on {path} to {after} (4k) blocks.\n"
+        f"The filesystem on {path} is now {after} (4k) blocks long.\n\n"
+    )
 
 
 def resize_online(device: str, old: int, new: int, denied: bool) -> str:
@@ -109,8 +136,10 @@ def resize_online(device: str, old: int, new: int, denied: bool) -> str:
     head = f"resize2fs {_VERSION}\n"
     if after == before:
         return head + f"The filesystem is already {before} (4k) blocks long.  Nothing to do!\n\n"
-    head += (f"Filesystem at {device} is mounted on /tmp; on-line resizing required\n"
-             f"old_desc_blocks = {-(-groups(before) // 64)}, new_desc_blocks = {-(-groups(after) // 64)}\n")
+    head += (
+        f"Filesystem at {device} is mounted on /tmp; on-line resizing required\n"
+        f"old_desc_blocks = {-(-groups(before) // 64)}, new_desc_blocks = {-(-groups(after) // 64)}\n"
+    )
     if denied:
         return head + "resize2fs: Permission denied to resize filesystem\n"
     return head + f"The filesystem on {device} is now {after} (4k) blocks long.\n\n"

@@ -8,8 +8,16 @@ from typing import Any
 
 from . import paths
 
-_NAMES = {"bridge-ports": "bridge_ports", "bridge-stp": "bridge_stp", "bridge-fd": "bridge_fd", "bridge-vlan-aware": "bridge_vlan_aware",
-          "bridge-vids": "bridge_vids", "address": "cidr", "gateway": "gateway", "mtu": "mtu"}
+_NAMES = {
+    "bridge-ports": "bridge_ports",
+    "bridge-stp": "bridge_stp",
+    "bridge-fd": "bridge_fd",
+    "bridge-vlan-aware": "bridge_vlan_aware",
+    "bridge-vids": "bridge_vids",
+    "address": "cidr",
+    "gateway": "gateway",
+    "mtu": "mtu",
+}
 
 
 def read() -> list[dict[str, Any]]:
@@ -30,7 +38,9 @@ def read() -> list[dict[str, Any]]:
             auto.update(words[1:])
             current = None
         elif words[0] == "iface" and len(words) >= 4:
-            current = found.setdefault(words[1], {"iface": words[1], "families": [], "priority": len(found) + 3})
+            current = found.setdefault(
+                words[1], {"iface": words[1], "families": [], "priority": len(found) + 3}
+            )
             current["families"].append(words[2])
             current["method6" if words[2] == "inet6" else "method"] = words[3]
         elif current is not None and words[0] in _NAMES:

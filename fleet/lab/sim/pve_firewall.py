@@ -20,8 +20,10 @@ _USAGE = """USAGE: pve-firewall <COMMAND> [ARGS] [OPTIONS]
 
        pve-firewall help [<extra-args>] [OPTIONS]
 """
-_COMPILED = ("ipset cmdlist:\n\niptables cmdlist:\n\nip6tables cmdlist:\n\nebtables cmdlist:\n\niptables table raw cmdlist:\n\n"
-             "ip6tables table raw cmdlist:\nno changes\nfirewall disabled\n")
+_COMPILED = (
+    "ipset cmdlist:\n\niptables cmdlist:\n\nip6tables cmdlist:\n\nebtables cmdlist:\n\niptables table raw cmdlist:\n\n"
+    "ip6tables table raw cmdlist:\nno changes\nfirewall disabled\n"
+)
 
 
 def enabled() -> bool:
@@ -47,6 +49,7 @@ def _localnet() -> str:
 def _addresses() -> list[str]:
     """The addresses of the node's interfaces, with their prefixes."""
     from .interfaces import read
+
     return [str(entry["cidr"]) for entry in read() if "/" in str(entry.get("cidr", ""))]
 
 

@@ -27,10 +27,12 @@ _ARCH_SINCE = (9, 2, 7)
 def index_entry(name: str, system: str, section: str) -> str:
     """A template in the form of the index that `pveam update` fetches."""
     package, version, _ = name.split("_", 2)
-    return (f"Package: {package}\nVersion: {version}\nType: lxc\nOS: {system}\nSection: {section}\n"
-            "Maintainer: Proxmox Support Team <support@proxmox.com>\nArchitecture: amd64\n"
-            f"Location: {section}/{name}\nInfoPage: https://pve.proxmox.com/wiki/Linux_Container#pct_supported_distributions\n"
-            f"sha512sum: {checksum(name)}\nDescription: {package}\n A template of the lab.\n")
+    return (
+        f"Package: {package}\nVersion: {version}\nType: lxc\nOS: {system}\nSection: {section}\n"
+        "Maintainer: Proxmox Support Team <support@proxmox.com>\nArchitecture: amd64\n"
+        f"Location: {section}/{name}\nInfoPage: https://pve.proxmox.com/wiki/Linux_Container#pct_supported_distributions\n"
+        f"sha512sum: {checksum(name)}\nDescription: {package}\n A template of the lab.\n"
+    )
 
 
 def checksum(name: str) -> str:
@@ -50,8 +52,13 @@ def read_index() -> dict[str, dict[str, str]]:
             print(f"unable to open file '{file}' - No such file or directory", file=sys.stderr)
             continue
         for record in records:
-            keys = {key.lower(): value.strip() for line in record.splitlines() if not line.startswith(" ")
-                    for key, colon, value in [line.partition(":")] if colon}
+            keys = {
+                key.lower(): value.strip()
+                for line in record.splitlines()
+                if not line.startswith(" ")
+                for key, colon, value in [line.partition(":")]
+                if colon
+            }
             if "location" in keys:
                 found[keys["location"].rpartition("/")[2]] = keys
     return found
@@ -82,7 +89,9 @@ def _log(text: str) -> None:
 
 def _available(arguments: Arguments) -> int:
     wanted = arguments.values.get("section")
-    version = tuple(int(part) for part in re.findall(r"\d+", str(machine.facts().get("pve_version", "9.1")))[:3])
+    version = tuple(
+        int(part) for part in re.findall(r"\d+", str(machine.facts().get("pve_version", "9.1")))[:3]
+    )
     for name, record in sorted(read_index().items(), key=lambda item: (item[1].get("section", ""), item[0])):
         section = record.get("section", "unknown")
         if wanted in (None, section):
@@ -113,6 +122,7 @@ def _download(arguments: Arguments) -> int:
     if "vztmpl" not in section.content:
         raise Die(f"storage '{target}' does not support templates")
     from .storage_file import Directory
+
     store = storage.backend_of(section)
     assert isinstance(store, Directory)
     place = f"{store.subdir('vztmpl')}/{name}"
@@ -124,30 +134,38 @@ def _fetch(name: str, record: dict[str, str], target: str, place: str, out: task
     url = f"{URL}/{record['location']}"
     out.write(f"downloading {url} to {place}\n")
     if os.path.isfile(paths.real(place)):
-        out.write("calculating checksum of existing file...OK, got correct file already, no need to download\n")
+        out.write(
+            "calculating checksum of existing file...OK, got correct file already, no need to download\n"
+        )
         return
     offered: list[dict[str, Any]] = machine.facts().get("templates", {}).get("available") or []
     facts = next((t for t in offered if t["name"] == name), None)
     stamp = time.strftime("%Y-%m-%d %H:%M:%S")
-    out.write(f"--{stamp}--  {url}\nResolving download.proxmox.com (download.proxmox.com)... 66.70.154.82\n"
-              "Connecting to download.proxmox.com (download.proxmox.com)|66.70.154.82|:80... connected.\n"
-              "HTTP request sent, awaiting response... ")
+    out.write(
+        f"--{stamp}--  {url}\nResolving download.proxmox.com (download.proxmox.com)... 66.70.154.82\n"
+        "Connecting to download.proxmox.com (download.proxmox.com)|66.70.154.82|:80... connected.\n"
+        "HTTP request sent, awaiting response... "
+    )
     if facts is None or machine.faults().get("no_network"):
         out.write(f"404 Not Found\n{stamp} ERROR 404: Not Found.\n\n")
         raise Die("download failed: exit code 8")
     size = int(facts["size"])
-    out.write(f"200 OK\nLength: {size} ({_binary(size)}) [application/octet-stream]\n"
-              f"Saving to: '{place}.tmp_dwnl.{os.getpid()}'\n")
+    out.write(
+        f"200 OK\nLength: {size} ({_binary(size)}) [application/octet-stream]\n"
+        f"Saving to: '{place}.tmp_dwnl.{os.getpid()}'\n"
+    )
     _progress(size, out)
     if target in machine.faults().get("disk_full", ()):
         raise Die("download failed: exit code 3")
     templates.write(paths.real(place), name, size)
-    out.write(f"{stamp} (30.2 MB/s) - '{place}.tmp_dwnl.{os.getpid()}' saved [{size}/{size}]\n"
-              f"calculating checksum...OK, checksum verified\ndownload of '{url}' to '{place}' finished\n")
+    out.write(
+        f"{stamp} (30.2 MB/s) - '{place}.tmp_dwnl.{os.getpid()}' saved [{size}/{size}]\n"
+        f"calculating checksum...OK, checksum verified\ndownload of '{url}' to '{place}' finished\n"
+    )
 
 
 def _progress(size: int, out: tasks.Out) -> None:
-    """wget's dots (--progress=dot:giga: 32 MiB a line); takes its time on a realistic machine."""
+    """Wget's dots (--progress=dot:giga: 32 MiB a line); takes its time on a realistic machine."""
     for start in range(0, size, 32 << 20):
         if machine.facts().get("realistic"):
             time.sleep(0.3)
@@ -175,8 +193,13 @@ def _existing(volid: str) -> str:
     return place
 
 
-HANDLERS: dict[str, Callable[[Arguments], int]] = {"available": _available, "download": _download, "list": _list, "remove": _remove,
-                                                   "update": _update}
+HANDLERS: dict[str, Callable[[Arguments], int]] = {
+    "available": _available,
+    "download": _download,
+    "list": _list,
+    "remove": _remove,
+    "update": _update,
+}
 
 
 def main(argv: list[str]) -> int:

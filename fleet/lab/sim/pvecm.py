@@ -7,8 +7,22 @@ import sys
 
 from . import paths
 
-_VERBS = ("add", "addnode", "apiver", "create", "delnode", "expected", "help", "keygen", "mtunnel", "nodes", "qdevice", "setup", "status",
-          "updatecerts")
+_VERBS = (
+    "add",
+    "addnode",
+    "apiver",
+    "create",
+    "delnode",
+    "expected",
+    "help",
+    "keygen",
+    "mtunnel",
+    "nodes",
+    "qdevice",
+    "setup",
+    "status",
+    "updatecerts",
+)
 _USAGE = """USAGE: pvecm <COMMAND> [ARGS] [OPTIONS]
 
        pvecm add <hostname> [OPTIONS]
@@ -42,8 +56,13 @@ def main(argv: list[str]) -> int:
         return 0
     if verb == "updatecerts":
         return 0
-    if verb in ("status", "nodes", "expected", "delnode", "addnode") and not os.path.exists(paths.real("/etc/pve/corosync.conf")):
-        print("Error: Corosync config '/etc/pve/corosync.conf' does not exist - is this node part of a cluster?", file=sys.stderr)
+    if verb in ("status", "nodes", "expected", "delnode", "addnode") and not os.path.exists(
+        paths.real("/etc/pve/corosync.conf")
+    ):
+        print(
+            "Error: Corosync config '/etc/pve/corosync.conf' does not exist - is this node part of a cluster?",
+            file=sys.stderr,
+        )
         return 2
     print(f"clusters are not simulated: pvecm {verb}", file=sys.stderr)
     return 255

@@ -13,13 +13,32 @@ from .cli import Arguments
 from .errors import Die, ParamError, UsageError
 
 _FORMAT_OPTIONS = ("output-format", "noborder", "noheader", "quiet", "human-readable", "noproxy")
-_FLAGS = ("noborder", "noheader", "quiet", "human-readable", "noproxy", "current", "enabled", "errors", "format")
+_FLAGS = (
+    "noborder",
+    "noheader",
+    "quiet",
+    "human-readable",
+    "noproxy",
+    "current",
+    "enabled",
+    "errors",
+    "format",
+)
 _FORMATS = ("text", "json", "json-pretty", "yaml")
 _LXC = re.compile(r"/nodes/([^/]+)/lxc(?:/(\d+)(?:/(.+))?)?")
-_PCT = {verb: f"pct_power.{verb}" for verb in ("start", "stop", "shutdown", "reboot", "suspend", "resume")} | {
-    "create": "pct_create.create", "clone": "pct_clone.clone", "template": "pct_clone.template", "destroy": "pct_destroy.destroy",
-    "set": "pct_set.set_options", "resize": "pct_volumes.resize", "snapshot": "pct_snapshot.snapshot",
-    "rollback": "pct_snapshot.rollback", "delsnapshot": "pct_snapshot.delsnapshot"}
+_PCT = {
+    verb: f"pct_power.{verb}" for verb in ("start", "stop", "shutdown", "reboot", "suspend", "resume")
+} | {
+    "create": "pct_create.create",
+    "clone": "pct_clone.clone",
+    "template": "pct_clone.template",
+    "destroy": "pct_destroy.destroy",
+    "set": "pct_set.set_options",
+    "resize": "pct_volumes.resize",
+    "snapshot": "pct_snapshot.snapshot",
+    "rollback": "pct_snapshot.rollback",
+    "delsnapshot": "pct_snapshot.delsnapshot",
+}
 _USAGE = """USAGE: pvesh <COMMAND> [ARGS] [OPTIONS]
 
        pvesh create <api_path> [OPTIONS] [FORMAT_OPTIONS]
@@ -51,8 +70,12 @@ def _split(words: list[str]) -> tuple[list[str], dict[str, str], list[str]]:
             if not sign and rest and not rest[0].startswith("-"):
                 others.append(rest.pop(0))
     if form.get("output-format", "text") not in _FORMATS:
-        raise ParamError({"output-format": f"value '{form['output-format']}' does not have a value in the enumeration "
-                                           f"'{', '.join(_FORMATS)}'"})
+        raise ParamError(
+            {
+                "output-format": f"value '{form['output-format']}' does not have a value in the enumeration "
+                f"'{', '.join(_FORMATS)}'"
+            }
+        )
     return plain, form, others
 
 
@@ -119,8 +142,16 @@ def _show(data: Any, form: dict[str, str], route: api.Route | None = None) -> No
 
 
 def _table(rows: list[dict[str, Any]], columns: list[str], form: dict[str, str]) -> str:
-    numbers = [c for c in columns if c != "value" and all(isinstance(row.get(c, 0), int | float) for row in rows)]
-    return tables.table(rows, columns, border=form.get("noborder", "0") != "1", header=form.get("noheader", "0") != "1", numbers=numbers)
+    numbers = [
+        c for c in columns if c != "value" and all(isinstance(row.get(c, 0), int | float) for row in rows)
+    ]
+    return tables.table(
+        rows,
+        columns,
+        border=form.get("noborder", "0") != "1",
+        header=form.get("noheader", "0") != "1",
+        numbers=numbers,
+    )
 
 
 def _show_list(data: list[Any], form: dict[str, str], route: api.Route | None) -> None:
@@ -137,7 +168,10 @@ def _show_list(data: list[Any], form: dict[str, str], route: api.Route | None) -
 def _yaml(data: Any, indent: str = "") -> str:
     """YAML of plain data; scalars as JSON where they would be read as something else."""
     if isinstance(data, dict):
-        return "".join(f"{indent}{key}:{_yaml_value(value, indent)}" for key, value in sorted(data.items())) or f"{indent}{{}}\n"
+        return (
+            "".join(f"{indent}{key}:{_yaml_value(value, indent)}" for key, value in sorted(data.items()))
+            or f"{indent}{{}}\n"
+        )
     if isinstance(data, list):
         return "".join(f"{indent}-{_yaml_item(value, indent)}" for value in data) or f"{indent}[]\n"
     return f"{indent}{_scalar(data)}\n"
@@ -151,12 +185,16 @@ def _yaml_value(value: Any, indent: str) -> str:
 
 def _yaml_item(value: Any, indent: str) -> str:
     if isinstance(value, dict | list) and value:
-        return " " + _yaml(value, indent + "  ")[len(indent) + 2:]
+        return " " + _yaml(value, indent + "  ")[len(indent) + 2 :]
     return f" {_yaml(value).strip()}\n"
 
 
 def _scalar(value: Any) -> str:
-    if isinstance(value, str) and re.fullmatch(r"[A-Za-z/_][\w./@ -]*", value) and value.lower() not in ("null", "true", "false", "yes", "no"):
+    if (
+        isinstance(value, str)
+        and re.fullmatch(r"[A-Za-z/_][\w./@ -]*", value)
+        and value.lower() not in ("null", "true", "false", "yes", "no")
+    ):
         return value
     return "~" if value is None else tables.dump(value)
 
@@ -192,6 +230,7 @@ def _last_upid() -> str:
 def _pct(verb: str, words: list[str]) -> int:
     """Run a verb of pct with API parameters."""
     from importlib import import_module
+
     module, _, name = _PCT[verb].partition(".")
     handler: Callable[[Arguments], int] = getattr(import_module(f".{module}", __package__), name)
     return handler(cli.parse(helptext.verb("pct", verb), words))
@@ -229,7 +268,9 @@ def _create(path: str, form: dict[str, str], words: list[str]) -> int:
         return _worker("rollback", [vmid, rollback[1], *words], form)
     if rest == "clone":
         given = _params(words, ("newid", *_option_names("clone")))
-        return _worker("clone", [vmid, given.pop("newid", ""), *(f"--{k}={v}" for k, v in given.items())], form)
+        return _worker(
+            "clone", [vmid, given.pop("newid", ""), *(f"--{k}={v}" for k, v in given.items())], form
+        )
     if rest == "template":
         _pct("template", [vmid])
         return 0
@@ -239,6 +280,7 @@ def _create(path: str, form: dict[str, str], words: list[str]) -> int:
 def _option_names(verb: str) -> tuple[str, ...]:
     """The parameters of a verb of pct, numbered ones included."""
     from . import schema
+
     options = helptext.verb("pct", verb).options.values()
     names = [f"{o.name}{i}" for o in options if o.indexed for i in range(schema.INDEXED[o.name])]
     return (*names, *(o.name for o in options if not o.indexed))
@@ -272,8 +314,13 @@ def _no_handler(verb: str, path: str) -> int:
     return 1
 
 
-_VERBS: dict[str, Callable[[str, dict[str, str], list[str]], int]] = {"create": _create, "delete": _delete, "get": _get, "ls": _ls,
-                                                                      "set": _set}
+_VERBS: dict[str, Callable[[str, dict[str, str], list[str]], int]] = {
+    "create": _create,
+    "delete": _delete,
+    "get": _get,
+    "ls": _ls,
+    "set": _set,
+}
 
 
 def main(argv: list[str]) -> int:
@@ -301,7 +348,9 @@ def main(argv: list[str]) -> int:
         return _VERBS[verb](plain[0], form, others)
     except Die as error:
         sys.stdout.flush()
-        sys.stderr.write(error.message.rstrip("\n") + "\n" if not isinstance(error, ParamError) else error.message)
+        sys.stderr.write(
+            error.message.rstrip("\n") + "\n" if not isinstance(error, ParamError) else error.message
+        )
         if isinstance(error, ParamError | UsageError):
             sys.stderr.write(f"pvesh {verb} <api_path> [OPTIONS] [FORMAT_OPTIONS]\n")
         return error.code

@@ -23,9 +23,16 @@ def _kib(text: str) -> str:
 
 def info(section: Section) -> dict[str, object]:
     """What the API tells of a storage: type, content, enabled, active, total, used, avail in bytes."""
-    found: dict[str, object] = {"active": 0, "avail": 0, "content": ",".join(section.content),
-                                "enabled": int(not section.disabled and section.here()), "shared": int(section.shared),
-                                "total": 0, "type": section.type, "used": 0}
+    found: dict[str, object] = {
+        "active": 0,
+        "avail": 0,
+        "content": ",".join(section.content),
+        "enabled": int(not section.disabled and section.here()),
+        "shared": int(section.shared),
+        "total": 0,
+        "type": section.type,
+        "used": 0,
+    }
     if not found["enabled"]:
         return found
     try:
@@ -57,7 +64,9 @@ def _status(arguments: Arguments) -> int:
     if values.get("target") not in (None, machine.node(), "localhost"):
         sections = [s for s in sections if s.shared]
     width = max((len(s.id) for s in sections), default=0) + 1
-    print(f"{'Name':<{width}} {'Type':>10} {'Status':>10} {_kib('Total'):>15} {_kib('Used'):>15} {_kib('Available'):>15} {'%':>8}")
+    print(
+        f"{'Name':<{width}} {'Type':>10} {'Status':>10} {_kib('Total'):>15} {_kib('Used'):>15} {_kib('Available'):>15} {'%':>8}"
+    )
     for section in sorted(sections, key=lambda s: s.id):
         row = info(section)
         total, used, avail = (int(str(row[key])) for key in ("total", "used", "avail"))
@@ -65,7 +74,9 @@ def _status(arguments: Arguments) -> int:
         share = f"{used * 100 / total if total else 0: 7.2f}%"
         if not row["enabled"]:
             state, share = "disabled", f"{'N/A':>8}"
-        print(f"{section.id:<{width}} {section.type:>10} {state:>10} {total >> 10:15d} {used >> 10:15d} {avail >> 10:15d} {share}")
+        print(
+            f"{section.id:<{width}} {section.type:>10} {state:>10} {total >> 10:15d} {used >> 10:15d} {avail >> 10:15d} {share}"
+        )
     return 0
 
 
@@ -84,7 +95,9 @@ def print_volumes(volumes: list[Volume]) -> None:
     print(f"{'Volid':<{name}} {'Format':<7} {'Type':<9} {'Size':>{digits}} VMID")
     for volume in volumes:
         if volume.vmid is not None:
-            print(f"{volume.volid:<{name}} {volume.format:<7} {volume.content:<9} {volume.size:>{digits}} {volume.vmid}")
+            print(
+                f"{volume.volid:<{name}} {volume.format:<7} {volume.content:<9} {volume.size:>{digits}} {volume.vmid}"
+            )
     for volume in sorted((v for v in volumes if v.vmid is None), key=lambda v: v.format):
         print(f"{volume.volid:<{name}} {volume.format:<7} {volume.content:<9} {volume.size:>{digits}}")
 
@@ -108,7 +121,13 @@ def _alloc(arguments: Arguments) -> int:
         kind = ending[1]
     store = storage.backend(values["storage"])
     with storage.locked(values["storage"]):
-        volume = store.alloc(int(values["vmid"]), kind or store.section.keys.get("format", "raw"), name or None, size, sys.stdout)
+        volume = store.alloc(
+            int(values["vmid"]),
+            kind or store.section.keys.get("format", "raw"),
+            name or None,
+            size,
+            sys.stdout,
+        )
     print(f"successfully created '{values['storage']}:{volume}'")
     return 0
 
@@ -137,7 +156,11 @@ def check_keys(kind: str, name: str, given: dict[str, str], creating: bool) -> d
     rules = KINDS[kind]
     for key in given:
         if key not in (*rules.required, *rules.optional):
-            raise Die(f"unexpected property '{key}'" if creating else f"can't change value of unknown parameter '{key}'")
+            raise Die(
+                f"unexpected property '{key}'"
+                if creating
+                else f"can't change value of unknown parameter '{key}'"
+            )
         if key in rules.fixed and not creating:
             raise Die(f"can't change value of fixed parameter '{key}'")
     if "content" in given:
@@ -191,6 +214,7 @@ def _add(arguments: Arguments) -> int:
 def _note_mountpoint(section: Section) -> None:
     """Write down where the pool is mounted; a differing one that is given is warned about (ZFSPoolPlugin on_add_hook)."""
     from .zfs_tree import load
+
     tree = load()
     pool = section.keys["pool"]
     current = tree.mountpoint(pool) if pool in tree.datasets else None
@@ -199,7 +223,10 @@ def _note_mountpoint(section: Section) -> None:
         if current is not None and current.startswith("/"):
             section.keys["mountpoint"] = current
     elif current is not None and given.rstrip("/") != current:
-        print(f"warning for {section.id} - mountpoint: {given} does not match current mount point: {current}", file=sys.stderr)
+        print(
+            f"warning for {section.id} - mountpoint: {given} does not match current mount point: {current}",
+            file=sys.stderr,
+        )
 
 
 def _set(arguments: Arguments) -> int:
@@ -208,7 +235,10 @@ def _set(arguments: Arguments) -> int:
     gone = [key for key in re.split(r"[\s,;]+", values.pop("delete", "")) if key]
     with storage_cfg.locked():
         if digest is not None and digest != storage_cfg.digest():
-            raise Die("update storage failed: detected modified configuration - file changed by other user? Try again.", 255)
+            raise Die(
+                "update storage failed: detected modified configuration - file changed by other user? Try again.",
+                255,
+            )
         sections = storage_cfg.read()
         try:
             section = storage_cfg.get(name, sections)
@@ -245,6 +275,7 @@ def _scan(arguments: Arguments) -> int:
     what = arguments.values["what"]
     if what == "zfs":
         from .zfs_tree import load
+
         tree = load()
         for name in sorted(tree.datasets):
             if tree.kind(name) == "filesystem" and not re.search(r"/(?:subvol|basevol)-\d+-[^/]+$", name):
@@ -289,8 +320,19 @@ def _help(arguments: Arguments) -> int:
 
 
 HANDLERS: dict[str, Callable[[Arguments], int]] = {
-    "add": _add, "alloc": _alloc, "apiinfo": _apiinfo, "extractconfig": _extractconfig, "free": _free, "help": _help,
-    "list": _list, "path": _path, "prune-backups": _prune, "remove": _remove, "scan": _scan, "set": _set, "status": _status,
+    "add": _add,
+    "alloc": _alloc,
+    "apiinfo": _apiinfo,
+    "extractconfig": _extractconfig,
+    "free": _free,
+    "help": _help,
+    "list": _list,
+    "path": _path,
+    "prune-backups": _prune,
+    "remove": _remove,
+    "scan": _scan,
+    "set": _set,
+    "status": _status,
 }
 _ALIASES = {"zfsscan": "scan", "lvmscan": "scan", "lvmthinscan": "scan"}
 

@@ -9,17 +9,26 @@ from . import machine, paths
 from .api_nodes import kernel
 
 # The packages that `pveversion -v` tells of (pve-manager API2/APT.pm): those in the second list only where they are installed.
-_PACKAGES = ("ceph-fuse corosync libjs-extjs libknet1 libproxmox-acme-perl libproxmox-backup-qemu0 libproxmox-rs-perl libpve-access-control "
-             "libpve-cluster-api-perl libpve-cluster-perl libpve-common-perl libpve-guest-common-perl libpve-http-server-perl "
-             "libpve-notify-perl libpve-rs-perl libpve-storage-perl libqb0 libspice-server1 lvm2 lxc-pve lxcfs novnc-pve "
-             "proxmox-backup-client proxmox-backup-restore-image proxmox-mail-forward proxmox-mini-journalreader proxmox-widget-toolkit "
-             "pve-cluster pve-container pve-docs pve-edk2-firmware pve-firewall pve-firmware pve-ha-manager pve-i18n pve-qemu-kvm "
-             "pve-xtermjs qemu-server smartmontools spiceterm swtpm vncterm").split()
-_OPTIONAL = ("amd64-microcode ceph criu dnsmasq frr-pythontools gfs2-utils ifupdown ifupdown2 intel-microcode ksm-control-daemon ksmtuned "
-             "libpve-apiclient-perl libpve-network-perl openvswitch-switch proxmox-backup-file-restore "
-             "proxmox-enterprise-support-keyring proxmox-firewall proxmox-kernel-helper proxmox-offline-mirror-helper "
-             "pve-esxi-import-tools pve-zsync zfsutils-linux").split()
-_DEBIAN = ("ceph-fuse", "corosync", "libspice-server1", "lvm2")  # what apt knows from Debian, even where it is not installed
+_PACKAGES = (
+    "ceph-fuse corosync libjs-extjs libknet1 libproxmox-acme-perl libproxmox-backup-qemu0 libproxmox-rs-perl libpve-access-control "
+    "libpve-cluster-api-perl libpve-cluster-perl libpve-common-perl libpve-guest-common-perl libpve-http-server-perl "
+    "libpve-notify-perl libpve-rs-perl libpve-storage-perl libqb0 libspice-server1 lvm2 lxc-pve lxcfs novnc-pve "
+    "proxmox-backup-client proxmox-backup-restore-image proxmox-mail-forward proxmox-mini-journalreader proxmox-widget-toolkit "
+    "pve-cluster pve-container pve-docs pve-edk2-firmware pve-firewall pve-firmware pve-ha-manager pve-i18n pve-qemu-kvm "
+    "pve-xtermjs qemu-server smartmontools spiceterm swtpm vncterm"
+).split()
+_OPTIONAL = (
+    "amd64-microcode ceph criu dnsmasq frr-pythontools gfs2-utils ifupdown ifupdown2 intel-microcode ksm-control-daemon ksmtuned "
+    "libpve-apiclient-perl libpve-network-perl openvswitch-switch proxmox-backup-file-restore "
+    "proxmox-enterprise-support-keyring proxmox-firewall proxmox-kernel-helper proxmox-offline-mirror-helper "
+    "pve-esxi-import-tools pve-zsync zfsutils-linux"
+).split()
+_DEBIAN = (
+    "ceph-fuse",
+    "corosync",
+    "libspice-server1",
+    "lvm2",
+)  # what apt knows from Debian, even where it is not installed
 
 
 def installed() -> dict[str, str]:
@@ -50,7 +59,9 @@ def _verbose() -> str:
     if "proxmox-ve" in have:
         lines.append(f"proxmox-ve: {have['proxmox-ve']} (running kernel: {kernel()})")
     if "pve-manager" in have:
-        lines.append(f"pve-manager: {have['pve-manager']} (running version: {short().removeprefix('pve-manager/')})")
+        lines.append(
+            f"pve-manager: {have['pve-manager']} (running version: {short().removeprefix('pve-manager/')})"
+        )
     for package in sorted([*_PACKAGES, *_OPTIONAL]):
         if package in have:
             lines.append(f"{package}: {have[package]}")

@@ -19,27 +19,79 @@ from .errors import Die, ParamError, UsageError
 from .sizes import format_size
 from .storage_base import Writer
 
-_PLAIN = ("acpi agent arch args autostart balloon bios boot bootdisk cicustom cipassword citype ciuser cores cpu cpulimit cpuunits "
-          "description freeze hookscript hotplug hugepages keyboard kvm localtime lock machine memory name nameserver numa onboot ostype "
-          "protection reboot rng0 scsihw searchdomain shares smbios1 sockets sshkeys startdate startup tablet tags tdf template tpmstate0 "
-          "vcpus vga vmgenid vmstatestorage watchdog efidisk0").split()
-_NUMBERED = {"net": 32, "scsi": 31, "virtio": 16, "sata": 6, "ide": 4, "hostpci": 16, "usb": 14, "serial": 4, "parallel": 3,
-             "unused": 256, "ipconfig": 32, "numa": 8}
+_PLAIN = (
+    "acpi agent arch args autostart balloon bios boot bootdisk cicustom cipassword citype ciuser cores cpu cpulimit cpuunits "
+    "description freeze hookscript hotplug hugepages keyboard kvm localtime lock machine memory name nameserver numa onboot ostype "
+    "protection reboot rng0 scsihw searchdomain shares smbios1 sockets sshkeys startdate startup tablet tags tdf template tpmstate0 "
+    "vcpus vga vmgenid vmstatestorage watchdog efidisk0"
+).split()
+_NUMBERED = {
+    "net": 32,
+    "scsi": 31,
+    "virtio": 16,
+    "sata": 6,
+    "ide": 4,
+    "hostpci": 16,
+    "usb": 14,
+    "serial": 4,
+    "parallel": 3,
+    "unused": 256,
+    "ipconfig": 32,
+    "numa": 8,
+}
 _DISKS = ("scsi", "virtio", "sata", "ide")
 _INTEGERS = {"cores": 1, "sockets": 1, "memory": 16, "vcpus": 1, "balloon": 0, "shares": 0}
-_BOOLEANS = ("acpi", "autostart", "freeze", "kvm", "localtime", "onboot", "protection", "reboot", "tablet", "tdf", "template")
-_OSTYPES = ("other", "wxp", "w2k", "w2k3", "w2k8", "wvista", "win7", "win8", "win10", "win11", "l24", "l26", "solaris")
+_BOOLEANS = (
+    "acpi",
+    "autostart",
+    "freeze",
+    "kvm",
+    "localtime",
+    "onboot",
+    "protection",
+    "reboot",
+    "tablet",
+    "tdf",
+    "template",
+)
+_OSTYPES = (
+    "other",
+    "wxp",
+    "w2k",
+    "w2k3",
+    "w2k8",
+    "wvista",
+    "win7",
+    "win8",
+    "win10",
+    "win11",
+    "l24",
+    "l26",
+    "solaris",
+)
 _NEW_DISK = re.compile(r"([a-zA-Z][\w.-]*):(\d+(?:\.\d+)?)((?:,.*)?)")
 _USAGE = {
-    "list": "qm list  [OPTIONS]", "config": "qm config <vmid> [OPTIONS]", "pending": "qm pending <vmid>", "status": "qm status <vmid> [OPTIONS]",
-    "create": "qm create <vmid> [OPTIONS]", "set": "qm set <vmid> [OPTIONS]", "start": "qm start <vmid> [OPTIONS]",
-    "stop": "qm stop <vmid> [OPTIONS]", "shutdown": "qm shutdown <vmid> [OPTIONS]", "destroy": "qm destroy <vmid> [OPTIONS]",
+    "list": "qm list  [OPTIONS]",
+    "config": "qm config <vmid> [OPTIONS]",
+    "pending": "qm pending <vmid>",
+    "status": "qm status <vmid> [OPTIONS]",
+    "create": "qm create <vmid> [OPTIONS]",
+    "set": "qm set <vmid> [OPTIONS]",
+    "start": "qm start <vmid> [OPTIONS]",
+    "stop": "qm stop <vmid> [OPTIONS]",
+    "shutdown": "qm shutdown <vmid> [OPTIONS]",
+    "destroy": "qm destroy <vmid> [OPTIONS]",
     "unlock": "qm unlock <vmid>",
 }
-_OPTIONS = {"list": ("full",), "config": ("current", "snapshot"), "status": ("verbose",),
-            "start": ("skiplock", "timeout"), "stop": ("skiplock", "timeout", "keepActive", "overrule-shutdown"),
-            "shutdown": ("skiplock", "timeout", "forceStop", "keepActive"),
-            "destroy": ("purge", "skiplock", "destroy-unreferenced-disks")}
+_OPTIONS = {
+    "list": ("full",),
+    "config": ("current", "snapshot"),
+    "status": ("verbose",),
+    "start": ("skiplock", "timeout"),
+    "stop": ("skiplock", "timeout", "keepActive", "overrule-shutdown"),
+    "shutdown": ("skiplock", "timeout", "forceStop", "keepActive"),
+    "destroy": ("purge", "skiplock", "destroy-unreferenced-disks"),
+}
 
 Values = dict[str, str]
 
@@ -63,8 +115,17 @@ def _known(verb: str, name: str) -> bool:
     if verb in ("create", "set"):
         match = re.fullmatch(r"([a-z]+?)(\d+)", name)
         numbered = match is not None and int(match[2]) < _NUMBERED.get(match[1], 0)
-        return name in _PLAIN or numbered or name in ({"create": ("start", "force", "storage", "pool", "ha-managed"),
-                                                       "set": ("delete", "digest", "revert", "force", "skiplock")}[verb])
+        return (
+            name in _PLAIN
+            or numbered
+            or name
+            in (
+                {
+                    "create": ("start", "force", "storage", "pool", "ha-managed"),
+                    "set": ("delete", "digest", "revert", "force", "skiplock"),
+                }[verb]
+            )
+        )
     return name in _OPTIONS.get(verb, ())
 
 
@@ -108,7 +169,9 @@ def _check(given: Values) -> None:
         elif key == "name" and not re.fullmatch(r"[a-zA-Z0-9](?:[a-zA-Z0-9\-.]*[a-zA-Z0-9])?", value):
             problems[key] = "invalid format - value does not look like a valid DNS name\n"
         elif key == "ostype" and value not in _OSTYPES:
-            problems[key] = f"value '{value}' does not have a value in the enumeration '{', '.join(_OSTYPES)}'"
+            problems[key] = (
+                f"value '{value}' does not have a value in the enumeration '{', '.join(_OSTYPES)}'"
+            )
     if problems:
         raise ParamError(problems)
 
@@ -120,8 +183,10 @@ def _list(vmids: list[str], given: Values) -> int:
         print(f"{'VMID':>10} {'NAME':<20} {'STATUS':<10} {'MEM(MB)':<10} {'BOOTDISK(GB)':>12} {'PID':<10}")
     for vmid in ids:
         keys = read_vm(vmid)
-        print(f"{vmid:>10} {keys.get('name', f'VM {vmid}'):<20} {'stopped':<10} {keys.get('memory', '512'):<10} "
-              f"{boot_disk(keys) / (1 << 30):>12.2f} {0:<10}")
+        print(
+            f"{vmid:>10} {keys.get('name', f'VM {vmid}'):<20} {'stopped':<10} {keys.get('memory', '512'):<10} "
+            f"{boot_disk(keys) / (1 << 30):>12.2f} {0:<10}"
+        )
     return 0
 
 
@@ -152,6 +217,7 @@ def _status(words: list[str], given: Values) -> int:
     read_vm(vmid)
     if given.get("verbose") == "1":
         from .api_guests import vm_status
+
         for key, value in sorted({**vm_status(vmid), "qmpstatus": "stopped"}.items()):
             if key != "cpu":
                 print(f"{key}: {value}")
@@ -189,7 +255,13 @@ def _filled(vmid: int, given: Values, out: Writer) -> Values:
     result: Values = {}
     for key, value in given.items():
         kind = re.sub(r"\d+$", "", key)
-        result[key] = _disk(vmid, key, value, out) if kind in _DISKS and key != kind else _net(value) if kind == "net" else value
+        result[key] = (
+            _disk(vmid, key, value, out)
+            if kind in _DISKS and key != kind
+            else _net(value)
+            if kind == "net"
+            else value
+        )
     return result
 
 
@@ -200,14 +272,22 @@ def _create(words: list[str], given: Values) -> int:
         given.pop(name, None)
     other = vmlist.guests().get(vmid)
     if other is not None:
-        raise Die(f"unable to create VM {vmid} - {other.title} {vmid} already exists on node '{other.node}'", 255)
+        raise Die(
+            f"unable to create VM {vmid} - {other.title} {vmid} already exists on node '{other.node}'", 255
+        )
 
     def work(out: tasks.Out) -> None:
         keys = _filled(vmid, given, out)
-        order = [k for k in keys if re.fullmatch(r"(?:scsi|virtio|sata|ide)\d+", k)] + [k for k in keys if re.fullmatch(r"net\d+", k)]
+        order = [k for k in keys if re.fullmatch(r"(?:scsi|virtio|sata|ide)\d+", k)] + [
+            k for k in keys if re.fullmatch(r"net\d+", k)
+        ]
         keys.setdefault("boot", f"order={';'.join(order)}" if order else " ")
         qemu = str(machine.facts().get("packages", {}).get("pve-qemu-kvm", "10.0.13")).partition("-")[0]
-        keys |= {"meta": f"creation-qemu={qemu},ctime={int(time.time())}", "smbios1": f"uuid={uuid4()}", "vmgenid": str(uuid4())}
+        keys |= {
+            "meta": f"creation-qemu={qemu},ctime={int(time.time())}",
+            "smbios1": f"uuid={uuid4()}",
+            "vmgenid": str(uuid4()),
+        }
         save(vmid, keys)
 
     return tasks.run("qmcreate", str(vmid), work)
@@ -229,7 +309,9 @@ def _set(words: list[str], given: Values) -> int:
     _check_lock(keys)
     with files.locked(f"/var/lock/qemu-server/lock-{vmid}.conf", 10):
         print(f"update VM {vmid}: {shown}")
-        keys = {key: value for key, value in keys.items() if key not in gone} | _filled(vmid, given, sys.stdout)
+        keys = {key: value for key, value in keys.items() if key not in gone} | _filled(
+            vmid, given, sys.stdout
+        )
         save(vmid, keys)
     return 0
 
@@ -246,7 +328,9 @@ def _start(words: list[str], given: Values) -> int:
 
     def work(out: tasks.Out) -> None:
         _check_lock(read_vm(vmid))
-        raise Die("KVM virtualisation configured, but not available. Either disable in VM configuration or enable in BIOS.")
+        raise Die(
+            "KVM virtualisation configured, but not available. Either disable in VM configuration or enable in BIOS."
+        )
 
     return tasks.run("qmstart", str(vmid), work)
 
@@ -300,13 +384,24 @@ def _unlock(words: list[str], given: Values) -> int:
 
 
 _VERBS: dict[str, Callable[[list[str], Values], int]] = {
-    "list": _list, "config": _config, "pending": _pending, "status": _status, "create": _create, "set": _set, "start": _start,
-    "stop": _stop, "shutdown": _shutdown, "destroy": _destroy, "unlock": _unlock,
+    "list": _list,
+    "config": _config,
+    "pending": _pending,
+    "status": _status,
+    "create": _create,
+    "set": _set,
+    "start": _start,
+    "stop": _stop,
+    "shutdown": _shutdown,
+    "destroy": _destroy,
+    "unlock": _unlock,
 }
 
 
 def _usage() -> str:
-    return "USAGE: qm <COMMAND> [ARGS] [OPTIONS]\n\n" + "".join(f"       {line}\n" for line in _USAGE.values())
+    return "USAGE: qm <COMMAND> [ARGS] [OPTIONS]\n\n" + "".join(
+        f"       {line}\n" for line in _USAGE.values()
+    )
 
 
 def main(argv: list[str]) -> int:

@@ -17,12 +17,43 @@ from .storage_base import Backend, Volume, Writer
 from .storage_cfg import Section
 from .storage_names import Name, parse_volid
 
-__all__ = ["StorageError", "Volume", "alloc", "clone_linked", "copy_full", "delete_snapshot", "exists", "fill", "free", "has_feature",
-           "has_snapshot_feature", "make_base", "parse_volid", "path", "resize", "rollback", "rollback_possible", "root_dir", "size",
-           "snapshot", "snapshot_dir", "template_path", "usage", "volumes"]
+__all__ = [
+    "StorageError",
+    "Volume",
+    "alloc",
+    "clone_linked",
+    "copy_full",
+    "delete_snapshot",
+    "exists",
+    "fill",
+    "free",
+    "has_feature",
+    "has_snapshot_feature",
+    "make_base",
+    "parse_volid",
+    "path",
+    "resize",
+    "rollback",
+    "rollback_possible",
+    "root_dir",
+    "size",
+    "snapshot",
+    "snapshot_dir",
+    "template_path",
+    "usage",
+    "volumes",
+]
 
 StorageError = Die
-_CONTENT = ("rootdir", "images", "vztmpl", "iso", "backup", "snippets", "import")  # in the order in which Proxmox looks for them
+_CONTENT = (
+    "rootdir",
+    "images",
+    "vztmpl",
+    "iso",
+    "backup",
+    "snippets",
+    "import",
+)  # in the order in which Proxmox looks for them
 
 
 def backend(storage: str, active: bool = True) -> Backend:
@@ -44,12 +75,15 @@ def backend_of(section: Section, active: bool = True) -> Backend:
 def _make(section: Section) -> Backend:
     if section.type == "zfspool":
         from .storage_zfs import ZfsPool
+
         return ZfsPool(section)
     if section.type == "lvmthin":
         from .storage_lvm import LvmThin
+
         return LvmThin(section)
     if section.type in ("dir", "btrfs"):
         from .storage_file import Btrfs, Directory
+
         return Directory(section) if section.type == "dir" else Btrfs(section)
     raise Die(f"storage '{section.id}' of type {section.type} is not online")
 
@@ -57,6 +91,7 @@ def _make(section: Section) -> Backend:
 def check_enabled(section: Section) -> None:
     """Refuse a storage that is switched off, or not for this node."""
     from . import machine
+
     if section.disabled:
         raise Die(f"storage '{section.id}' is disabled")
     if not section.here():
@@ -93,7 +128,7 @@ def alloc(storage: str, vmid: int, size_bytes: int, out: Writer) -> str:
     if "rootdir" not in section.content:
         raise Die(f"content type 'rootdir' is not available or configured on storage '{storage}'")
     store = backend_of(section)
-    subvol = section.type == "zfspool" or not size_bytes and section.type in ("dir", "btrfs")
+    subvol = section.type == "zfspool" or (not size_bytes and section.type in ("dir", "btrfs"))
     with locked(storage):
         name = store.alloc(vmid, "subvol" if subvol else "raw", None, size_bytes, out)
     if not subvol:
@@ -105,6 +140,7 @@ def make_filesystem(store: Backend, name: str, out: Writer) -> None:
     """mkfs.ext4 in an image."""
     from .storage_file import Directory
     from .storage_lvm import LvmThin
+
     assert isinstance(store, Directory | LvmThin)
     store.format(name, out)
 
@@ -112,6 +148,7 @@ def make_filesystem(store: Backend, name: str, out: Writer) -> None:
 def free(volid: str, out: Writer | None = None) -> None:
     """Delete a volume; one that linked clones still need is refused. `out` (stdout if None) gets what the tools print."""
     import sys
+
     store, name = _volume(volid)
     with locked(store.section.id):
         parsed = store.parse(name)
@@ -134,7 +171,10 @@ def volumes(storage: str, vmid: int | None = None, kinds: tuple[str, ...] | None
     found = _images(store, wanted, vmid)
     if section.path:
         from .storage_files import listed
-        found += [v for kind in wanted if kind not in ("rootdir", "images") for v in listed(store, kind, vmid)]
+
+        found += [
+            v for kind in wanted if kind not in ("rootdir", "images") for v in listed(store, kind, vmid)
+        ]
     return sorted(found, key=lambda v: v.volid.lower())
 
 
@@ -143,6 +183,7 @@ def _images(store: Backend, wanted: tuple[str, ...], vmid: int | None) -> list[V
     from dataclasses import replace
 
     from . import vmlist
+
     if not {"rootdir", "images"} & set(wanted):
         return []
     guests = vmlist.guests()
@@ -160,8 +201,11 @@ def exists(volid: str) -> bool:
     storage, name = parse_volid(volid)
     store = backend(storage)
     if store.parse(name).vtype == "images":
-        return any(v.volid.rpartition("/")[2].rpartition(":")[2] == store.parse(name).name for v in store.images())
+        return any(
+            v.volid.rpartition("/")[2].rpartition(":")[2] == store.parse(name).name for v in store.images()
+        )
     from . import paths
+
     return os.path.exists(paths.real(store.path(name)))
 
 
@@ -174,6 +218,7 @@ def path(volid: str, snap: str | None = None) -> str:
 def template_path(volid: str) -> str:
     """The path on the node of a template or any other file, which must exist."""
     from . import paths
+
     storage, name = parse_volid(volid)
     found = backend(storage).path(name)
     if not os.path.isfile(paths.real(found)):
@@ -209,6 +254,7 @@ def usage(volid: str) -> tuple[int, int, int]:
     """(total, used, available) bytes as df shows them inside the guest."""
     from .storage_file import Directory
     from .storage_lvm import LvmThin
+
     store, name = _volume(volid)
     used = store.used(name)
     if store.parse(name).format == "subvol" and isinstance(store, Directory):
@@ -281,6 +327,7 @@ def make_base(volid: str) -> str:
 def copy_full(volid: str, storage: str, vmid: int, out: Writer, *, snap: str | None = None) -> str:
     """Copy a volume (or a snapshot of it) into a new one for another guest, on `storage`; prints rsync's statistics; the new volid."""
     from .rsync import statistics
+
     store, name = _volume(volid)
     if snap is None:
         source = store.root_dir(name)
@@ -292,4 +339,3 @@ def copy_full(volid: str, storage: str, vmid: int, out: Writer, *, snap: str | N
     fill(new, store.used(name))
     out.write(statistics(source, store.used(name)))
     return new
-

@@ -17,8 +17,16 @@ _HEADER = re.compile(r"(\S+):\s*(\S+)\s*")
 _LINE = re.compile(r"\s+(\S+)(?:\s+(.*\S))?\s*")
 _ID = re.compile(r"[a-z][a-z0-9\-_.]*[a-z0-9]", re.IGNORECASE)
 _BOOLEANS = {"1": "1", "on": "1", "yes": "1", "true": "1", "0": "0", "off": "0", "no": "0", "false": "0"}
-BOOLEAN_KEYS = ("disable", "shared", "sparse", "mkdir", "create-base-path", "create-subdirs", "nocow",
-                "snapshot-as-volume-chain")
+BOOLEAN_KEYS = (
+    "disable",
+    "shared",
+    "sparse",
+    "mkdir",
+    "create-base-path",
+    "create-subdirs",
+    "nocow",
+    "snapshot-as-volume-chain",
+)
 
 
 @dataclass(frozen=True)
@@ -34,21 +42,69 @@ class Kind:
 
 
 _COMMON = ("bwlimit", "content", "disable", "nodes")
-_FILE_KEYS = ("content-dirs", "create-base-path", "create-subdirs", "format", "is_mountpoint", "max-protected-backups", "mkdir",
-              "preallocation", "prune-backups", "shared")
+_FILE_KEYS = (
+    "content-dirs",
+    "create-base-path",
+    "create-subdirs",
+    "format",
+    "is_mountpoint",
+    "max-protected-backups",
+    "mkdir",
+    "preallocation",
+    "prune-backups",
+    "shared",
+)
 KINDS: dict[str, Kind] = {
-    "dir": Kind(frozenset(_FILES), ("images", "rootdir"), ("path",),
-                (*_COMMON, *_FILE_KEYS, "snapshot-as-volume-chain"), ("path", "snapshot-as-volume-chain")),
-    "btrfs": Kind(frozenset(_FILES), ("images", "rootdir"), ("path",),
-                  (*(k for k in (*_COMMON, *_FILE_KEYS) if k not in ("bwlimit", "content-dirs")), "nocow"), ("path",)),
-    "zfspool": Kind(frozenset(("images", "rootdir")), ("images", "rootdir"), ("pool",),
-                    (*_COMMON, "blocksize", "mountpoint", "sparse"), ("pool",)),
-    "lvmthin": Kind(frozenset(("images", "rootdir")), ("images", "rootdir"), ("thinpool", "vgname"),
-                    _COMMON, ("thinpool", "vgname")),
-    "pbs": Kind(frozenset(("backup", "none")), ("backup",), ("datastore", "server"),
-                ("content", "disable", "encryption-key", "fingerprint", "master-pubkey", "max-protected-backups",
-                 "namespace", "nodes", "password", "port", "prune-backups", "skip-cert-verification", "username"),
-                ("datastore", "server"), shared=True),
+    "dir": Kind(
+        frozenset(_FILES),
+        ("images", "rootdir"),
+        ("path",),
+        (*_COMMON, *_FILE_KEYS, "snapshot-as-volume-chain"),
+        ("path", "snapshot-as-volume-chain"),
+    ),
+    "btrfs": Kind(
+        frozenset(_FILES),
+        ("images", "rootdir"),
+        ("path",),
+        (*(k for k in (*_COMMON, *_FILE_KEYS) if k not in ("bwlimit", "content-dirs")), "nocow"),
+        ("path",),
+    ),
+    "zfspool": Kind(
+        frozenset(("images", "rootdir")),
+        ("images", "rootdir"),
+        ("pool",),
+        (*_COMMON, "blocksize", "mountpoint", "sparse"),
+        ("pool",),
+    ),
+    "lvmthin": Kind(
+        frozenset(("images", "rootdir")),
+        ("images", "rootdir"),
+        ("thinpool", "vgname"),
+        _COMMON,
+        ("thinpool", "vgname"),
+    ),
+    "pbs": Kind(
+        frozenset(("backup", "none")),
+        ("backup",),
+        ("datastore", "server"),
+        (
+            "content",
+            "disable",
+            "encryption-key",
+            "fingerprint",
+            "master-pubkey",
+            "max-protected-backups",
+            "namespace",
+            "nodes",
+            "password",
+            "port",
+            "prune-backups",
+            "skip-cert-verification",
+            "username",
+        ),
+        ("datastore", "server"),
+        shared=True,
+    ),
 }
 
 
@@ -168,8 +224,15 @@ def _with_local(sections: dict[str, Section]) -> dict[str, Section]:
     if local is not None and local.type == "dir" and local.path == "/var/lib/vz":
         local.keys.pop("nodes", None)
         return sections
-    made = Section("dir", "local", {"path": "/var/lib/vz", "prune-backups": "keep-all=1",
-                                    "content": "backup,images,iso,rootdir,snippets,vztmpl"})
+    made = Section(
+        "dir",
+        "local",
+        {
+            "path": "/var/lib/vz",
+            "prune-backups": "keep-all=1",
+            "content": "backup,images,iso,rootdir,snippets,vztmpl",
+        },
+    )
     return {"local": made, **{name: s for name, s in sections.items() if name != "local"}}
 
 
@@ -206,6 +269,7 @@ def read_text() -> str:
 def digest() -> str:
     """The digest of storage.cfg: SHA-1 of the raw file."""
     import hashlib
+
     return hashlib.sha1(read_text().encode(), usedforsecurity=False).hexdigest()
 
 

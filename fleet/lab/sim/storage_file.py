@@ -12,12 +12,19 @@ import sys
 
 from . import ext4, machine, paths
 from .errors import Die
-from .storage_base import EMPTY, Notes, Volume, full, make_image, Writer
+from .storage_base import EMPTY, Notes, Volume, Writer, full, make_image
 from .storage_cfg import Section
 from .storage_names import Name, free_name, parse_file_name, parse_name
 
-SUBDIRS = {"images": "images", "rootdir": "private", "iso": "template/iso", "vztmpl": "template/cache", "backup": "dump",
-           "snippets": "snippets", "import": "import"}
+SUBDIRS = {
+    "images": "images",
+    "rootdir": "private",
+    "iso": "template/iso",
+    "vztmpl": "template/cache",
+    "backup": "dump",
+    "snippets": "snippets",
+    "import": "import",
+}
 
 
 class Directory:
@@ -30,19 +37,26 @@ class Directory:
     def activate(self) -> None:
         """Make the directories; refuse when the path cannot be."""
         path, real = self.section.path, paths.real(self.section.path)
-        if self.section.flag("create-base-path", self.section.flag("mkdir", True)) and not os.path.exists(real):
+        if self.section.flag("create-base-path", self.section.flag("mkdir", True)) and not os.path.exists(
+            real
+        ):
             os.makedirs(real, exist_ok=True)
         mountpoint = self.section.keys.get("is_mountpoint", "no")
-        if mountpoint not in ("no", "0", "off", "false") and not _is_mounted(path if mountpoint in ("yes", "1", "on", "true")
-                                                                            else mountpoint):
-            raise Die(f"unable to activate storage '{self.section.id}' - "
-                      f"directory is expected to be a mount point but is not mounted: '{path}'")
+        if mountpoint not in ("no", "0", "off", "false") and not _is_mounted(
+            path if mountpoint in ("yes", "1", "on", "true") else mountpoint
+        ):
+            raise Die(
+                f"unable to activate storage '{self.section.id}' - "
+                f"directory is expected to be a mount point but is not mounted: '{path}'"
+            )
         if not os.path.isdir(real):
-            raise Die(f"unable to activate storage '{self.section.id}' - "
-                      f"directory '{path}' does not exist or is unreachable")
+            raise Die(
+                f"unable to activate storage '{self.section.id}' - "
+                f"directory '{path}' does not exist or is unreachable"
+            )
         if self.section.flag("create-subdirs", True) and self.section.flag("mkdir", True):
             for vtype in SUBDIRS:
-                if vtype in self.section.content or vtype == "backup" and "rootdir" in self.section.content:
+                if vtype in self.section.content or (vtype == "backup" and "rootdir" in self.section.content):
                     os.makedirs(paths.real(self.subdir(vtype)), exist_ok=True)
 
     def subdir(self, vtype: str) -> str:
@@ -77,8 +91,14 @@ class Directory:
 
     def _image(self, name: str, kind: str, vmid: int) -> Volume:
         stat = os.stat(paths.real(self.path(name)))
-        return Volume(f"{self.section.id}:{name}", kind, "images", 0 if kind == "subvol" else self.size(name), vmid,
-                      int(stat.st_ctime))
+        return Volume(
+            f"{self.section.id}:{name}",
+            kind,
+            "images",
+            0 if kind == "subvol" else self.size(name),
+            vmid,
+            int(stat.st_ctime),
+        )
 
     def alloc(self, vmid: int, kind: str, name: str | None, size: int, out: Writer) -> str:
         """Make an image; its volume name."""
@@ -104,7 +124,9 @@ class Directory:
             return
         out.write(f"Formatting '{path}', fmt={kind} size={size} preallocation=off\n")
         if full(self.section.id):
-            raise Die(f"unable to create image: qemu-img: {path}: Could not write to file: No space left on device")
+            raise Die(
+                f"unable to create image: qemu-img: {path}: Could not write to file: No space left on device"
+            )
         make_image(path, size)
         self.notes.put(volume, size=size, fs=0, used=0)
 
@@ -130,7 +152,11 @@ class Directory:
         if snapshot is not None and parsed.format != "qcow2":
             raise Die("can't snapshot this image format")
         directory = self.subdir(parsed.vtype)
-        return f"{directory}/{parsed.vmid}/{parsed.name}" if parsed.vtype == "images" else f"{directory}/{parsed.name}"
+        return (
+            f"{directory}/{parsed.vmid}/{parsed.name}"
+            if parsed.vtype == "images"
+            else f"{directory}/{parsed.name}"
+        )
 
     def root_dir(self, name: str) -> str:
         """The directory with the files in a volume (a real path)."""
@@ -163,6 +189,7 @@ class Directory:
     def format(self, name: str, out: Writer) -> None:
         """mkfs.ext4 on an image."""
         from uuid import uuid4
+
         size = self.size(name)
         out.write(ext4.mkfs_output(size, str(uuid4())))
         self.notes.put(name, fs=size, used=EMPTY)
@@ -172,7 +199,9 @@ class Directory:
         if self.parse(name).format not in ("raw", "qcow2"):
             raise Die(self._no_resize())
         if full(self.section.id):
-            raise Die(f"qemu-img: Could not resize file: No space left on device (storage '{self.section.id}')")
+            raise Die(
+                f"qemu-img: Could not resize file: No space left on device (storage '{self.section.id}')"
+            )
         make_image(self.path(name), size)
         self.notes.put(name, size=size)
         out.write("Image resized.\n")
@@ -192,8 +221,10 @@ class Directory:
         device = "/dev/loop1"
         out.write(ext4.resize_online(device, old, size, denied))
         if denied:
-            out.write("Failed to update the container's filesystem: command 'unshare -m -- sh -c 'mount --make-rprivate / && "
-                      f"mount {device} /tmp && resize2fs {device}'' failed: exit code 1\n\n")
+            out.write(
+                "Failed to update the container's filesystem: command 'unshare -m -- sh -c 'mount --make-rprivate / && "
+                f"mount {device} /tmp && resize2fs {device}'' failed: exit code 1\n\n"
+            )
         else:
             self.notes.put(name, fs=size)
 
@@ -283,8 +314,10 @@ class Btrfs(Directory):
         if kind == "subvol" and size:
             raise Die("btrfs quotas are currently not supported, use an unsized subvolume or a raw file")
         if full(self.section.id):
-            raise Die(f"command 'btrfs subvolume create -- {entry}' failed: ERROR: cannot create subvolume: "
-                      "No space left on device")
+            raise Die(
+                f"command 'btrfs subvolume create -- {entry}' failed: ERROR: cannot create subvolume: "
+                "No space left on device"
+            )
         os.mkdir(paths.real(entry), 0o755)
         if kind == "raw":
             make_image(f"{entry}/disk.raw", size)
@@ -300,8 +333,10 @@ class Btrfs(Directory):
         snaps = self._snapshots(name)
         words = [*(f"{entry}@{snap}" for snap in snaps), entry]
         if not os.path.isdir(paths.real(entry)):
-            raise Die(f"command 'btrfs subvolume delete -- {' '.join(words)}' failed: ERROR: Could not statfs: "
-                      "No such file or directory")
+            raise Die(
+                f"command 'btrfs subvolume delete -- {' '.join(words)}' failed: ERROR: Could not statfs: "
+                "No such file or directory"
+            )
         for word in words:
             shutil.rmtree(paths.real(word))
         for snap in snaps:
@@ -330,11 +365,13 @@ class Btrfs(Directory):
         return super().feature(name, feature, snapshot)
 
     def snapshot(self, name: str, snap: str) -> None:
-        """btrfs subvolume snapshot -r."""
+        """Btrfs subvolume snapshot -r."""
         entry, target = self._entry(name), self._entry(name, snap)
         if os.path.exists(paths.real(target)):
-            raise Die(f"command 'btrfs subvolume snapshot -r -- {entry} {target}' failed: ERROR: cannot snapshot '{entry}': "
-                      "File exists")
+            raise Die(
+                f"command 'btrfs subvolume snapshot -r -- {entry} {target}' failed: ERROR: cannot snapshot '{entry}': "
+                "File exists"
+            )
         shutil.copytree(paths.real(entry), paths.real(target), symlinks=True, copy_function=_copy_sparse)
         if self.parse(name).format == "raw":
             self.notes.copy(name, f"{name}@{snap}")
@@ -346,18 +383,22 @@ class Btrfs(Directory):
         """Put a copy of the snapshot in the place of the volume."""
         entry, source = self._entry(name), self._entry(name, snap)
         if not os.path.isdir(paths.real(source)):
-            raise Die(f"command 'btrfs subvolume snapshot -- {source} {entry}.tmp.{os.getpid()}' failed: "
-                      "ERROR: Could not statfs: No such file or directory")
+            raise Die(
+                f"command 'btrfs subvolume snapshot -- {source} {entry}.tmp.{os.getpid()}' failed: "
+                "ERROR: Could not statfs: No such file or directory"
+            )
         shutil.rmtree(paths.real(entry))
         shutil.copytree(paths.real(source), paths.real(entry), symlinks=True, copy_function=_copy_sparse)
         if self.parse(name).format == "raw":
             self.notes.copy(f"{name}@{snap}", name)
 
     def delete_snapshot(self, name: str, snap: str) -> None:
-        """btrfs subvolume delete."""
+        """Btrfs subvolume delete."""
         entry = self._entry(name, snap)
         if not os.path.isdir(paths.real(entry)):
-            raise Die(f"command 'btrfs subvolume delete -- {entry}' failed: ERROR: Could not statfs: No such file or directory")
+            raise Die(
+                f"command 'btrfs subvolume delete -- {entry}' failed: ERROR: Could not statfs: No such file or directory"
+            )
         shutil.rmtree(paths.real(entry))
         self.notes.remove(f"{name}@{snap}")
 
@@ -373,8 +414,12 @@ class Btrfs(Directory):
         directory = f"{self.subdir('images')}/{vmid}"
         os.makedirs(paths.real(directory), exist_ok=True)
         new = f"{vmid}/{free_name(_listed(directory), vmid, parsed.format, f'.{parsed.format}')}"
-        shutil.copytree(paths.real(self._entry(name, snap)), paths.real(self._entry(new)), symlinks=True,
-                        copy_function=_copy_sparse)
+        shutil.copytree(
+            paths.real(self._entry(name, snap)),
+            paths.real(self._entry(new)),
+            symlinks=True,
+            copy_function=_copy_sparse,
+        )
         if parsed.format == "raw":
             self.notes.copy(f"{name}@{snap}" if snap else name, new)
         return new
@@ -386,7 +431,9 @@ def filesystem(path: str, used: int) -> tuple[int, int, int]:
     {"filesystems": {"/": {"size": BYTES, "used": BYTES}}}; the longest path that fits, 94 GiB with 4 GiB in use without any.
     """
     known = machine.facts().get("filesystems", {})
-    best = max((place for place in known if (path + "/").startswith(place.rstrip("/") + "/")), key=len, default=None)
+    best = max(
+        (place for place in known if (path + "/").startswith(place.rstrip("/") + "/")), key=len, default=None
+    )
     size = int(known[best]["size"]) if best else 94 << 30
     taken = (int(known[best].get("used", 0)) if best else 4 << 30) + used
     kept = 0 if best and known[best].get("type") == "btrfs" else size // 20
@@ -396,6 +443,7 @@ def filesystem(path: str, used: int) -> tuple[int, int, int]:
 def _is_mounted(path: str) -> bool:
     """Whether something is mounted at a path: a ZFS file system, or a mount of the kernel's."""
     from .zfs_tree import load
+
     if any(node["mounted"] == path for node in load().datasets.values()):
         return True
     return os.path.ismount(paths.real(path))

@@ -30,7 +30,9 @@ def listed(store: Backend, kind: str, vmid: int | None) -> list[Volume]:
         fmt, owner = read
         if vmid is not None and owner != vmid:
             continue
-        found.append(Volume(f"{store.section.id}:{kind}/{name}", fmt, kind, info.st_size, owner, int(info.st_ctime)))
+        found.append(
+            Volume(f"{store.section.id}:{kind}/{name}", fmt, kind, info.st_size, owner, int(info.st_ctime))
+        )
     return found
 
 
@@ -48,7 +50,11 @@ def _read(name: str, kind: str) -> tuple[str, int | None] | None:
         owner = re.search(r"-([1-9]\d{2,8})-[^/]+$", name)
         return _backup_format(name), int(owner[1]) if owner else None
     if kind == "import":
-        return (name.rpartition(".")[2], None) if re.fullmatch(r"[\w.+=:~ -]+\.(?:ova|ovf|qcow2|raw|vmdk)", name) else None
+        return (
+            (name.rpartition(".")[2], None)
+            if re.fullmatch(r"[\w.+=:~ -]+\.(?:ova|ovf|qcow2|raw|vmdk)", name)
+            else None
+        )
     return ("snippet", None)
 
 

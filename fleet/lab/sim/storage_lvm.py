@@ -13,7 +13,7 @@ from uuid import uuid4
 
 from . import ext4, machine, paths
 from .errors import Die
-from .storage_base import EMPTY, Notes, Volume, full, Writer
+from .storage_base import EMPTY, Notes, Volume, Writer, full
 from .storage_cfg import Section
 from .storage_names import Name, free_name, parse_name
 
@@ -45,8 +45,11 @@ class LvmThin:
         """The logical volumes of guests."""
         top = paths.real(self.notes.top)
         names = sorted(n[:-5] for n in os.listdir(top) if n.endswith(".json")) if os.path.isdir(top) else []
-        return [Volume(f"{self.section.id}:{name}", "raw", "images", self.size(name), self.parse(name).vmid)
-                for name in names if re.fullmatch(r"(?:vm|base)-\d+-[^@]+", name)]
+        return [
+            Volume(f"{self.section.id}:{name}", "raw", "images", self.size(name), self.parse(name).vmid)
+            for name in names
+            if re.fullmatch(r"(?:vm|base)-\d+-[^@]+", name)
+        ]
 
     def parse(self, name: str) -> Name:
         """What a volume name says."""
@@ -60,8 +63,10 @@ class LvmThin:
             raise Die(f"illegal name '{name}' - should be 'vm-{vmid}-*'")
         new = name or free_name([v.volid for v in self.images()], vmid, kind)
         if full(self.section.id):
-            raise Die(f"lvcreate '{self.vg}/{new}' error:   Cannot create new thin volume, free space in thin pool "
-                      f"{self.vg}/{self.pool} reached threshold.")
+            raise Die(
+                f"lvcreate '{self.vg}/{new}' error:   Cannot create new thin volume, free space in thin pool "
+                f"{self.vg}/{self.pool} reached threshold."
+            )
         self.notes.put(new, size=size, fs=0, used=0)
         out.write(f'  Logical volume "{new}" created.\n')
         return new
@@ -69,7 +74,9 @@ class LvmThin:
     def free(self, name: str, out: Writer) -> None:
         """Remove a logical volume with its snapshots."""
         if not self.notes.get(name):
-            raise Die(f"lvremove '{self.vg}/{name}' error:   Failed to find logical volume \"{self.vg}/{name}\"")
+            raise Die(
+                f"lvremove '{self.vg}/{name}' error:   Failed to find logical volume \"{self.vg}/{name}\""
+            )
         self.notes.remove(name)
         out.write(f'  Logical volume "{name}" successfully removed.\n')
 
@@ -85,7 +92,7 @@ class LvmThin:
         """Bytes of a volume."""
         notes = self.notes.get(name)
         if not notes:
-            raise Die(f"lvs failed: Failed to find logical volume \"{self.vg}/{name}\"")
+            raise Die(f'lvs failed: Failed to find logical volume "{self.vg}/{name}"')
         return int(notes["size"])
 
     def filesystem(self, name: str) -> int:
@@ -108,12 +115,17 @@ class LvmThin:
     def resize(self, name: str, size: int, running: bool, out: Writer) -> None:
         """Grow a volume and the file system in it."""
         old = self.filesystem(name)
-        out.write(f"  Size of logical volume {self.vg}/{name} changed from {self.size(name) >> 30}.00 GiB to {size >> 30}.00 GiB.\n"
-                  f"  Logical volume {self.vg}/{name} successfully resized.\n")
+        out.write(
+            f"  Size of logical volume {self.vg}/{name} changed from {self.size(name) >> 30}.00 GiB to {size >> 30}.00 GiB.\n"
+            f"  Logical volume {self.vg}/{name} successfully resized.\n"
+        )
         device = self.path(name)
         used = self.used(name)
-        out.write(ext4.resize_online(device, old, size, False) if running
-                  else ext4.resize_offline(device, old, size, used, 11))
+        out.write(
+            ext4.resize_online(device, old, size, False)
+            if running
+            else ext4.resize_offline(device, old, size, used, 11)
+        )
         self.notes.put(name, size=size, fs=size)
 
     def feature(self, name: str, feature: str, snapshot: str | None) -> bool:
@@ -128,7 +140,7 @@ class LvmThin:
         return feature in ("template", "rename") and snapshot is None and not is_base
 
     def snapshot(self, name: str, snap: str) -> None:
-        """lvcreate -s."""
+        """Lvcreate -s."""
         self.notes.copy(name, f"{name}@{snap}")
 
     def rollback_possible(self, name: str, snap: str) -> None:
@@ -139,7 +151,7 @@ class LvmThin:
         self.notes.copy(f"{name}@{snap}", name)
 
     def delete_snapshot(self, name: str, snap: str) -> None:
-        """lvremove of the snapshot."""
+        """Lvremove of the snapshot."""
         self.notes.remove(f"{name}@{snap}")
 
     def snapshot_dir(self, name: str, snap: str) -> str:

@@ -56,8 +56,15 @@ def parse_name(kind: str, name: str) -> Name:
         if match is None:
             raise Die(f"unable to parse zfs volume name '{name}'")
         subvol = match[4] in ("subvol", "basevol")
-        return Name("images", match[3], int(match[5]), match[1], int(match[2]) if match[2] else None,
-                    match[4] in ("base", "basevol"), "subvol" if subvol else "raw")
+        return Name(
+            "images",
+            match[3],
+            int(match[5]),
+            match[1],
+            int(match[2]) if match[2] else None,
+            match[4] in ("base", "basevol"),
+            "subvol" if subvol else "raw",
+        )
     if kind == "lvmthin":
         match = _LVM.fullmatch(name)
         if match is None:
@@ -94,6 +101,10 @@ def _parse_directory_name(name: str) -> Name:
 
 def free_name(taken: list[str], vmid: int, kind: str, suffix: str = "") -> str:
     """The name of a guest's next volume: the lowest number that no volume of this guest has."""
-    used = {int(m[1]) for name in taken if (m := re.search(rf"(?:vm|base|subvol|basevol)-{vmid}-disk-(\d+)", name))}
+    used = {
+        int(m[1])
+        for name in taken
+        if (m := re.search(rf"(?:vm|base|subvol|basevol)-{vmid}-disk-(\d+)", name))
+    }
     number = next(n for n in range(len(used) + 1) if n not in used)
     return f"{'subvol' if kind == 'subvol' else 'vm'}-{vmid}-disk-{number}{suffix}"

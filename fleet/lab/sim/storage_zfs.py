@@ -8,7 +8,7 @@ import sys
 from . import paths, zfs_data
 from . import zfs_ops as ops
 from .errors import Die
-from .storage_base import Volume, full, Writer
+from .storage_base import Volume, Writer, full
 from .storage_cfg import Section
 from .storage_names import Name, free_name, parse_name
 from .zfs_tree import ZfsError, changing, load
@@ -29,7 +29,9 @@ class ZfsPool:
         tree = load()
         pool = self.pool.partition("/")[0]
         if pool not in tree.pools:
-            raise Die(f"could not activate storage '{self.section.id}', zfs error: cannot import '{pool}': no such pool available")
+            raise Die(
+                f"could not activate storage '{self.section.id}', zfs error: cannot import '{pool}': no such pool available"
+            )
 
     def status(self) -> tuple[int, int, int]:
         """(total, available, used) bytes of the dataset that the storage is on."""
@@ -53,10 +55,16 @@ class ZfsPool:
             node = tree.datasets[dataset]
             origin = node["origin"]
             parent = origin.removeprefix(f"{self.pool}/") if origin else None
-            base = parent.partition("@")[0] + "/" if parent and "/" not in parent and parent.endswith("@__base__") else ""
+            base = (
+                parent.partition("@")[0] + "/"
+                if parent and "/" not in parent and parent.endswith("@__base__")
+                else ""
+            )
             kind = "raw" if node["type"] == "volume" else "subvol"
             size = tree.number(dataset, "volsize" if kind == "raw" else "refquota")
-            found.append(Volume(f"{self.section.id}:{base}{short}", kind, "images", size, int(match[1]), parent=parent))
+            found.append(
+                Volume(f"{self.section.id}:{base}{short}", kind, "images", size, int(match[1]), parent=parent)
+            )
         return found
 
     def parse(self, name: str) -> Name:
@@ -76,16 +84,25 @@ class ZfsPool:
             raise Die(f"zfs error: cannot create '{dataset}': out of space")
         with _zfs(), changing() as tree:
             if kind == "subvol":
-                given = {"acltype": "posixacl", "xattr": "sa", "refquota": f"{size // 1024}k" if size else "none"}
+                given = {
+                    "acltype": "posixacl",
+                    "xattr": "sa",
+                    "refquota": f"{size // 1024}k" if size else "none",
+                }
                 ops.create(tree, dataset, given)
             else:
                 block = self.section.keys.get("blocksize")
-                ops.create(tree, dataset, {"volblocksize": block} if block else {}, volsize=-(-size >> 20 << 20),
-                           sparse=self.section.flag("sparse"))
+                ops.create(
+                    tree,
+                    dataset,
+                    {"volblocksize": block} if block else {},
+                    volsize=-(-size >> 20 << 20),
+                    sparse=self.section.flag("sparse"),
+                )
         return new
 
     def free(self, name: str, out: Writer) -> None:
-        """zfs destroy -r; a dataset that is gone is no error."""
+        """Zfs destroy -r; a dataset that is gone is no error."""
         dataset = self._dataset(name)
         with _zfs(), changing() as tree:
             if dataset not in tree.datasets:
@@ -93,8 +110,11 @@ class ZfsPool:
             depends = ops.dependents(tree, dataset)
             outside = [d for d in depends if not d.startswith((dataset + "/", dataset + "@"))]
             if outside:
-                raise ZfsError(f"cannot destroy '{dataset}': filesystem has dependent clones",
-                               "use '-R' to destroy the following datasets:", *outside)
+                raise ZfsError(
+                    f"cannot destroy '{dataset}': filesystem has dependent clones",
+                    "use '-R' to destroy the following datasets:",
+                    *outside,
+                )
             for one in [*depends, dataset]:
                 ops.destroy(tree, one)
 
@@ -102,7 +122,11 @@ class ZfsPool:
         """The mount point of a dataset, the device of a volume."""
         parsed = self.parse(name)
         mountpoint = self.section.keys.get("mountpoint", f"/{self.pool}")
-        path = f"{mountpoint}/{parsed.name}" if parsed.format == "subvol" else f"/dev/zvol/{self.pool}/{parsed.name}"
+        path = (
+            f"{mountpoint}/{parsed.name}"
+            if parsed.format == "subvol"
+            else f"/dev/zvol/{self.pool}/{parsed.name}"
+        )
         return path + (f"@{snapshot}" if snapshot else "")
 
     def root_dir(self, name: str) -> str:
@@ -117,7 +141,7 @@ class ZfsPool:
         return zfs_data.files(tree, dataset)
 
     def size(self, name: str) -> int:
-        """refquota of a dataset, volsize of a volume."""
+        """Refquota of a dataset, volsize of a volume."""
         tree, dataset = load(), self._dataset(name)
         if dataset not in tree.datasets:
             raise Die(f"zfs error: cannot open '{dataset}': dataset does not exist")
@@ -153,12 +177,14 @@ class ZfsPool:
         return feature in ("template", "rename") and snapshot is None and not is_base
 
     def snapshot(self, name: str, snap: str) -> None:
-        """zfs snapshot, with the refquota noted in a property of the snapshot."""
+        """Zfs snapshot, with the refquota noted in a property of the snapshot."""
         dataset = self._dataset(name)
         with _zfs(), changing() as tree:
             ops.snapshot(tree, [f"{dataset}@{snap}"], {})
             if tree.kind(dataset) == "filesystem":
-                tree.snapshots[f"{dataset}@{snap}"]["props"]["pve-storage:refquota"] = tree.local(dataset, "refquota")
+                tree.snapshots[f"{dataset}@{snap}"]["props"]["pve-storage:refquota"] = tree.local(
+                    dataset, "refquota"
+                )
 
     def rollback_possible(self, name: str, snap: str) -> None:
         """Refuse a snapshot that is not the newest one."""
@@ -170,7 +196,7 @@ class ZfsPool:
             raise Die(f"can't rollback, '{snap}' is not most recent snapshot on '{volid}'")
 
     def rollback(self, name: str, snap: str) -> None:
-        """zfs rollback, the refquota of then, and an unmount (the next activation mounts again)."""
+        """Zfs rollback, the refquota of then, and an unmount (the next activation mounts again)."""
         dataset = self._dataset(name)
         with _zfs(), changing() as tree:
             ops.rollback(tree, f"{dataset}@{snap}")
@@ -180,15 +206,18 @@ class ZfsPool:
             zfs_data.unmount(tree, dataset)
 
     def delete_snapshot(self, name: str, snap: str) -> None:
-        """zfs destroy of the snapshot."""
+        """Zfs destroy of the snapshot."""
         full_name = f"{self._dataset(name)}@{snap}"
         with _zfs(), changing() as tree:
             if full_name not in tree.snapshots:
                 raise ZfsError("could not find any snapshots to destroy; check snapshot names.")
             clones = ops.dependents(tree, full_name)
             if clones:
-                raise ZfsError(f"cannot destroy '{full_name}': snapshot has dependent clones",
-                               "use '-R' to destroy the following datasets:", *clones)
+                raise ZfsError(
+                    f"cannot destroy '{full_name}': snapshot has dependent clones",
+                    "use '-R' to destroy the following datasets:",
+                    *clones,
+                )
             ops.destroy(tree, full_name)
 
     def snapshot_dir(self, name: str, snap: str) -> str:
@@ -215,7 +244,11 @@ class ZfsPool:
         parsed = self.parse(name)
         if parsed.is_base:
             raise Die("create_base not possible with base image")
-        new = re.sub("^subvol-", "basevol-", parsed.name) if parsed.format == "subvol" else re.sub("^vm-", "base-", parsed.name)
+        new = (
+            re.sub("^subvol-", "basevol-", parsed.name)
+            if parsed.format == "subvol"
+            else re.sub("^vm-", "base-", parsed.name)
+        )
         with _zfs(), changing() as tree:
             ops.need(tree, f"{self.pool}/{parsed.name}")
             ops.rename(tree, f"{self.pool}/{parsed.name}", f"{self.pool}/{new}")

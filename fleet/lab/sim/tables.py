@@ -21,28 +21,47 @@ def dump(value: object, pretty: bool = False) -> str:
     return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
 
 
-def table(rows: Sequence[dict[str, Any]], columns: Sequence[str], *, border: bool = True, header: bool = True,
-          numbers: Sequence[str] = ()) -> str:
+def table(
+    rows: Sequence[dict[str, Any]],
+    columns: Sequence[str],
+    *,
+    border: bool = True,
+    header: bool = True,
+    numbers: Sequence[str] = (),
+) -> str:
     """A table sorted by its first column; `numbers` are the columns aligned at the right."""
     first = columns[0]
-    rows = sorted(rows, key=lambda row: (first in row, row.get(first) if first in numbers else text_of(row.get(first))))
+    rows = sorted(
+        rows, key=lambda row: (first in row, row.get(first) if first in numbers else text_of(row.get(first)))
+    )
     cells = [[text_of(row.get(column)).split("\n") for column in columns] for row in rows]
-    widths = [max([len(column), *(len(line) for row in cells for line in row[i])]) for i, column in enumerate(columns)]
+    widths = [
+        max([len(column), *(len(line) for row in cells for line in row[i])])
+        for i, column in enumerate(columns)
+    ]
     lines: list[list[str]] = []
     if header:
         lines.append([_line(columns, widths, columns, numbers, border)])
     for row in cells:
         height = max(len([part for part in cell if part] or [""]) for cell in row)
-        lines.append([_line([cell[i] if i < len(cell) else "" for cell in row], widths, columns, numbers, border)
-                      for i in range(height)])
+        lines.append(
+            [
+                _line([cell[i] if i < len(cell) else "" for cell in row], widths, columns, numbers, border)
+                for i in range(height)
+            ]
+        )
     if not border:
         return "".join(line + "\n" for block in lines for line in block)
     return _boxed(lines, widths, header)
 
 
-def _line(texts: Sequence[str], widths: Sequence[int], columns: Sequence[str], numbers: Sequence[str], border: bool) -> str:
-    padded = [text.rjust(width) if column in numbers else text.ljust(width)
-              for text, width, column in zip(texts, widths, columns, strict=True)]
+def _line(
+    texts: Sequence[str], widths: Sequence[int], columns: Sequence[str], numbers: Sequence[str], border: bool
+) -> str:
+    padded = [
+        text.rjust(width) if column in numbers else text.ljust(width)
+        for text, width, column in zip(texts, widths, columns, strict=True)
+    ]
     if not border:
         padded[-1] = texts[-1]
         return " ".join(padded)

@@ -11,24 +11,34 @@ from .zfs_tree import Tree, ZfsError, changing, load
 
 _USAGE = {
     "clone": "\tclone [-p[p]u] [-o property=value] ... <snapshot> <filesystem|volume>\n",
-    "create": ("\tcreate [-Pnp[p]uv] [-o property=value] ... <filesystem>\n"
-               "\tcreate [-Pnp[p]sv] [-b blocksize] [-o property=value] ... -V <size> <volume>\n"),
-    "destroy": ("\tdestroy [-fnpRrv] <filesystem|volume>\n"
-                "\tdestroy [-dnpRrv] <filesystem|volume>@<snap>[%<snap>][,...]\n"
-                "\tdestroy <filesystem|volume>#<bookmark>\n"),
+    "create": (
+        "\tcreate [-Pnp[p]uv] [-o property=value] ... <filesystem>\n"
+        "\tcreate [-Pnp[p]sv] [-b blocksize] [-o property=value] ... -V <size> <volume>\n"
+    ),
+    "destroy": (
+        "\tdestroy [-fnpRrv] <filesystem|volume>\n"
+        "\tdestroy [-dnpRrv] <filesystem|volume>@<snap>[%<snap>][,...]\n"
+        "\tdestroy <filesystem|volume>#<bookmark>\n"
+    ),
     "inherit": "\tinherit [-rS] <property> <filesystem|volume|snapshot> ...\n",
     "promote": "\tpromote <clone-filesystem>\n",
-    "rename": ("\trename [-f] <filesystem|volume|snapshot> <filesystem|volume|snapshot>\n"
-               "\trename -p[p] [-f] <filesystem|volume> <filesystem|volume>\n"
-               "\trename -u [-f] <filesystem> <filesystem>\n"
-               "\trename -r <snapshot> <snapshot>\n"),
+    "rename": (
+        "\trename [-f] <filesystem|volume|snapshot> <filesystem|volume|snapshot>\n"
+        "\trename -p[p] [-f] <filesystem|volume> <filesystem|volume>\n"
+        "\trename -u [-f] <filesystem> <filesystem>\n"
+        "\trename -r <snapshot> <snapshot>\n"
+    ),
     "bookmark": "\tbookmark [-r] <snapshot|bookmark> <newbookmark>\n",
-    "list": ("\tlist [-Hp] [-j [--json-int]] [-r|-d max] [-o property[,...]] [-s property]...\n"
-             "\t    [-S property]... [-t type[,...]] [filesystem|volume|snapshot] ...\n"),
+    "list": (
+        "\tlist [-Hp] [-j [--json-int]] [-r|-d max] [-o property[,...]] [-s property]...\n"
+        "\t    [-S property]... [-t type[,...]] [filesystem|volume|snapshot] ...\n"
+    ),
     "set": "\tset [-u] <property=value> ... <filesystem|volume|snapshot> ...\n",
-    "get": ("\tget [-rHp] [-j [--json-int]] [-d max] [-o \"all\" | field[,...]]\n"
-            "\t    [-t type[,...]] [-s source[,...]]\n"
-            "\t    <\"all\" | property[,...]> [filesystem|volume|snapshot|bookmark] ...\n"),
+    "get": (
+        '\tget [-rHp] [-j [--json-int]] [-d max] [-o "all" | field[,...]]\n'
+        "\t    [-t type[,...]] [-s source[,...]]\n"
+        '\t    <"all" | property[,...]> [filesystem|volume|snapshot|bookmark] ...\n'
+    ),
     "mount": "\tmount [-j]\n\tmount [-flvO] [-o opts] <-a|-R filesystem|filesystem>\n",
     "unmount": "\tunmount [-fu] <-a | filesystem|mountpoint>\n",
     "rollback": "\trollback [-rRf] <snapshot>\n",
@@ -51,38 +61,59 @@ class UsageError(ZfsError):
 def usage(verb: str) -> str:
     """The usage text of a verb, of all of zfs for an empty one."""
     if not verb:
-        return ("usage: zfs command args ...\nwhere 'command' is one of the following:\n\n"
-                + "".join(["\tversion [-j]\n\n", *(text for name, text in _USAGE.items() if name != "version")])
-                + "\nEach dataset is of the form: pool/[dataset/]*dataset[@name]\n" + _more_help())
+        return (
+            "usage: zfs command args ...\nwhere 'command' is one of the following:\n\n"
+            + "".join(["\tversion [-j]\n\n", *(text for name, text in _USAGE.items() if name != "version")])
+            + "\nEach dataset is of the form: pool/[dataset/]*dataset[@name]\n"
+            + _more_help()
+        )
     text = f"usage:\n{_USAGE[verb]}"
     return text + (_property_list() if verb in ("set", "get", "inherit", "list") else _more_help())
 
 
 def _more_help() -> str:
-    return ("\nFor the property list, run: zfs set|get\n"
-            "\nFor the delegated permission list, run: zfs allow|unallow\n"
-            "\nFor further help on a command or topic, run: zfs help [<topic>]\n")
+    return (
+        "\nFor the property list, run: zfs set|get\n"
+        "\nFor the delegated permission list, run: zfs allow|unallow\n"
+        "\nFor further help on a command or topic, run: zfs help [<topic>]\n"
+    )
 
 
 def _property_list() -> str:
-    lines = ["", "The following properties are supported:", "",
-             f"\t{'PROPERTY':<21} EDIT  INHERIT   VALUES", ""]
+    lines = [
+        "",
+        "The following properties are supported:",
+        "",
+        f"\t{'PROPERTY':<21} EDIT  INHERIT   VALUES",
+        "",
+    ]
     for prop in sorted(PROPS.values(), key=lambda p: (p.how != "r", p.name)):
         edit = " NO    " if prop.how == "r" else "YES    "
         lines.append(f"\t{prop.name:<22} {edit}{'  YES   ' if prop.how == 'i' else '   NO   '}{prop.values}")
-    return "\n".join([*lines, "", "Sizes are specified in bytes with standard units such as K, M, G, etc.", "",
-                      "User-defined properties can be specified by using a name containing a colon (:).", ""])
+    return "\n".join(
+        [
+            *lines,
+            "",
+            "Sizes are specified in bytes with standard units such as K, M, G, etc.",
+            "",
+            "User-defined properties can be specified by using a name containing a colon (:).",
+            "",
+        ]
+    )
 
 
 def options(verb: str, args: list[str], spec: str) -> tuple[list[tuple[str, str]], list[str]]:
     """([(letter, value)], operands) by glibc's getopt, which takes options anywhere; `spec` as for getopt."""
     import getopt
-    wants_value = {c for i, c in enumerate(spec) if spec[i + 1:i + 2] == ":"}
+
+    wants_value = {c for i, c in enumerate(spec) if spec[i + 1 : i + 2] == ":"}
     try:
         found, rest = getopt.gnu_getopt(args, spec)
     except getopt.GetoptError as error:
         if error.opt and error.opt[0] in wants_value:
-            what = ("missing size argument" if verb == "create" else f"missing argument for '{error.opt}' option")
+            what = (
+                "missing size argument" if verb == "create" else f"missing argument for '{error.opt}' option"
+            )
             raise UsageError(verb, what) from None
         raise UsageError(verb, f"invalid option '{error.opt[:1] or '-'}'") from None
     return [(letter[1:], value) for letter, value in found], rest
@@ -164,19 +195,27 @@ def _destroy_dataset(tree: Tree, name: str, flags: set[str]) -> None:
     ops.need(tree, name, "fv")
     recursive, clones = bool(flags & {"r", "R"}), "R" in flags
     if not recursive and "/" not in name:
-        raise ZfsError(f"cannot destroy '{name}': operation does not apply to pools",
-                       f"use 'zfs destroy -r {name}' to destroy all datasets in the pool",
-                       f"use 'zpool destroy {name}' to destroy the pool itself")
+        raise ZfsError(
+            f"cannot destroy '{name}': operation does not apply to pools",
+            f"use 'zfs destroy -r {name}' to destroy all datasets in the pool",
+            f"use 'zpool destroy {name}' to destroy the pool itself",
+        )
     depends = ops.dependents(tree, name)
     outside = [d for d in depends if not d.startswith((name + "/", name + "@"))]
     kind = tree.kind(name)
     if depends and not recursive:
         inside = [d for d in depends if d not in outside]
-        raise ZfsError(f"cannot destroy '{name}': {kind} has children",
-                       "use '-r' to destroy the following datasets:", *inside)
+        raise ZfsError(
+            f"cannot destroy '{name}': {kind} has children",
+            "use '-r' to destroy the following datasets:",
+            *inside,
+        )
     if outside and not clones:
-        raise ZfsError(f"cannot destroy '{name}': {kind} has dependent clones",
-                       "use '-R' to destroy the following datasets:", *outside)
+        raise ZfsError(
+            f"cannot destroy '{name}': {kind} has dependent clones",
+            "use '-R' to destroy the following datasets:",
+            *outside,
+        )
     for one in [*depends, name]:
         _tell(flags, "destroy", one)
         if "n" not in flags and ("/" in one or "@" in one):
@@ -203,8 +242,11 @@ def _destroy_snapshots(tree: Tree, spec: str, flags: set[str]) -> None:
     clones = [c for s in gone for c in ops.dependents(tree, s)]
     if clones and "R" not in flags:
         first = next(s for s in gone if ops.dependents(tree, s))
-        raise ZfsError(f"cannot destroy '{first}': snapshot has dependent clones",
-                       "use '-R' to destroy the following datasets:", *ops.dependents(tree, first))
+        raise ZfsError(
+            f"cannot destroy '{first}': snapshot has dependent clones",
+            "use '-R' to destroy the following datasets:",
+            *ops.dependents(tree, first),
+        )
     for one in gone:
         if tree.snapshots[one]["holds"]:
             raise ZfsError(f"cannot destroy snapshot {one}: dataset is busy")
@@ -232,7 +274,7 @@ def _chosen(tree: Tree, base: str, spec: str) -> list[str]:
         labels = [s.partition("@")[2] for s in own]
         start = labels.index(first) if first in labels else 0 if not first else len(own)
         stop = labels.index(last) if last in labels else len(own) - 1 if not last else -1
-        chosen += own[start:stop + 1]
+        chosen += own[start : stop + 1]
     return chosen
 
 
@@ -356,8 +398,14 @@ def _inherit(args: list[str]) -> int:
     if prop and prop.how == "r":
         raise ZfsError(f"{given} property is read-only")
     if prop and prop.how != "i" and not received:
-        more = ((f"use 'zfs set {given}=none' to clear", f"use 'zfs inherit -S {given}' to revert to received value")
-                if name in ZERO_IS_NONE else ())
+        more = (
+            (
+                f"use 'zfs set {given}=none' to clear",
+                f"use 'zfs inherit -S {given}' to revert to received value",
+            )
+            if name in ZERO_IS_NONE
+            else ()
+        )
         raise ZfsError(f"'{given}' property cannot be inherited", *more)
 
     def act(tree: Tree, dataset: str) -> None:
@@ -371,6 +419,7 @@ def _inherit(args: list[str]) -> int:
 
 def _mount(args: list[str]) -> int:
     from . import zfs_data
+
     found, rest = options("mount", args, "aflvOR:o:")
     everything = any(letter == "a" for letter, _ in found)
     if not everything and not rest:
@@ -388,7 +437,9 @@ def _mount(args: list[str]) -> int:
         ops.need(tree, name, "f")
         where = tree.mountpoint(name)
         if where == "legacy":
-            raise ZfsError(f"cannot mount '{name}': legacy mountpoint", "use mount(8) to mount this filesystem")
+            raise ZfsError(
+                f"cannot mount '{name}': legacy mountpoint", "use mount(8) to mount this filesystem"
+            )
         if where == "none":
             raise ZfsError(f"cannot mount '{name}': no mountpoint set")
         if tree.local(name, "canmount") == "off":
@@ -400,6 +451,7 @@ def _mount(args: list[str]) -> int:
 
 def _unmount(args: list[str]) -> int:
     from . import zfs_data
+
     found, rest = options("unmount", args, "afu")
     with changing() as tree:
         if ("a", "") in found:
@@ -431,6 +483,7 @@ def _release(args: list[str]) -> int:
 
 def _hold_or_release(verb: str, args: list[str]) -> int:
     import time
+
     found, rest = options(verb, args, "r")
     if len(rest) < 2:
         raise UsageError(verb)
@@ -445,7 +498,11 @@ def _hold_or_release(verb: str, args: list[str]) -> int:
             ops.need(tree, base, "fv")
             wanted = [f"{one}@{label}" for one in [base, *(tree.below(base) if ("r", "") in found else [])]]
             there = [s for s in wanted if s in tree.snapshots]
-            what = (f"cannot hold snapshot '{name}'" if verb == "hold" else f"cannot release hold from snapshot '{name}'")
+            what = (
+                f"cannot hold snapshot '{name}'"
+                if verb == "hold"
+                else f"cannot release hold from snapshot '{name}'"
+            )
             if not there:
                 raise ZfsError(f"{what}: dataset does not exist")
             for snap in there:
@@ -463,6 +520,7 @@ def _hold_or_release(verb: str, args: list[str]) -> int:
 
 def _holds(args: list[str]) -> int:
     import time
+
     found, rest = options("holds", args, "rHp")
     flags = {letter for letter, _ in found}
     if not rest:
@@ -476,7 +534,9 @@ def _holds(args: list[str]) -> int:
         ops.need(tree, base, "fv")
         for one in [base, *(tree.below(base) if "r" in flags else [])]:
             for tag, when in sorted(tree.snapshots.get(f"{one}@{label}", {"holds": {}})["holds"].items()):
-                stamp = str(when) if "p" in flags else time.strftime("%a %b %e %k:%M %Y", time.localtime(when))
+                stamp = (
+                    str(when) if "p" in flags else time.strftime("%a %b %e %k:%M %Y", time.localtime(when))
+                )
                 rows.append((f"{one}@{label}", tag, stamp))
     if "H" in flags:
         for row in rows:
@@ -490,6 +550,7 @@ def _holds(args: list[str]) -> int:
 
 def _bookmark(args: list[str]) -> int:
     from .zfs_tree import new_guid
+
     _, rest = options("bookmark", args, "")
     if len(rest) < 2:
         raise UsageError("bookmark", "missing source argument" if not rest else "missing bookmark argument")
@@ -499,12 +560,20 @@ def _bookmark(args: list[str]) -> int:
         ops.check_name(what, target, "b")
         node = tree.find(source)
         if node is None:
-            raise ZfsError(f"{what}: dataset does not exist" if "@" in source or "#" in source
-                           else f"{what}: invalid bookmark or snapshot name")
+            raise ZfsError(
+                f"{what}: dataset does not exist"
+                if "@" in source or "#" in source
+                else f"{what}: invalid bookmark or snapshot name"
+            )
         if target in tree.bookmarks:
             raise ZfsError(f"{what}: bookmark exists")
-        tree.bookmarks[target] = {"guid": new_guid() if "@" not in source else node["guid"], "txg": node["txg"],
-                                  "created": node["created"], "props": {}, "blocks": dict(node.get("blocks", {}))}
+        tree.bookmarks[target] = {
+            "guid": new_guid() if "@" not in source else node["guid"],
+            "txg": node["txg"],
+            "created": node["created"],
+            "props": {},
+            "blocks": dict(node.get("blocks", {})),
+        }
     return 0
 
 
@@ -516,18 +585,34 @@ def _version(args: list[str]) -> int:
 
 def _list(args: list[str]) -> int:
     from . import zfs_list
+
     return zfs_list.show_list(args)
 
 
 def _get(args: list[str]) -> int:
     from . import zfs_list
+
     return zfs_list.show_get(args)
 
 
 _VERBS: dict[str, Callable[[list[str]], int]] = {
-    "create": _create, "destroy": _destroy, "snapshot": _snapshot, "rollback": _rollback, "clone": _clone,
-    "promote": _promote, "rename": _rename, "list": _list, "get": _get, "set": _set, "inherit": _inherit,
-    "mount": _mount, "unmount": _unmount, "hold": _hold, "holds": _holds, "release": _release, "bookmark": _bookmark,
+    "create": _create,
+    "destroy": _destroy,
+    "snapshot": _snapshot,
+    "rollback": _rollback,
+    "clone": _clone,
+    "promote": _promote,
+    "rename": _rename,
+    "list": _list,
+    "get": _get,
+    "set": _set,
+    "inherit": _inherit,
+    "mount": _mount,
+    "unmount": _unmount,
+    "hold": _hold,
+    "holds": _holds,
+    "release": _release,
+    "bookmark": _bookmark,
     "version": _version,
 }
 

@@ -24,7 +24,12 @@ def mount(tree: Tree, name: str) -> bool:
     node = tree.datasets[name]
     where = tree.mountpoint(name)
     canmount = tree.local(name, "canmount")
-    if node["type"] != "filesystem" or node["mounted"] or where in ("none", "legacy", "/") or canmount == "off":
+    if (
+        node["type"] != "filesystem"
+        or node["mounted"]
+        or where in ("none", "legacy", "/")
+        or canmount == "off"
+    ):
         return False
     place, kept = paths.real(where), store(node["guid"])
     if os.path.lexists(place) and not os.path.isdir(place):

@@ -11,8 +11,16 @@ from .zfs import UsageError, options
 from .zfs_props import PROPS, canonical, is_user, show
 from .zfs_tree import Tree, ZfsError, load
 
-_KINDS = {"filesystem": "f", "fs": "f", "volume": "v", "vol": "v", "snapshot": "s", "snap": "s", "bookmark": "b",
-          "all": "fvsb"}
+_KINDS = {
+    "filesystem": "f",
+    "fs": "f",
+    "volume": "v",
+    "vol": "v",
+    "snapshot": "s",
+    "snap": "s",
+    "bookmark": "b",
+    "all": "fvsb",
+}
 _COLUMNS = ("name", "property", "value", "received", "source")
 _SOURCES = ("local", "default", "inherited", "received", "temporary", "none")
 _LETTER = {"filesystem": "f", "volume": "v", "snapshot": "s", "bookmark": "b"}
@@ -36,7 +44,10 @@ def value_of(tree: Tree, name: str, key: str, literal: bool) -> tuple[str, str] 
         if found is None:
             return None
         value, source = found
-        return show(key, value, literal), "-" if key in ("volsize", "volblocksize") and kind == "snapshot" else source
+        return show(key, value, literal), "-" if key in (
+            "volsize",
+            "volblocksize",
+        ) and kind == "snapshot" else source
     figure = computed(tree, name)
     return None if figure is None else (show(key, figure, literal), "-")
 
@@ -52,8 +63,12 @@ def _clones(tree: Tree, name: str) -> str:
 
 
 def _children_used(tree: Tree, name: str) -> str:
-    return str(tree.used(name) - tree.by_dataset(name) - tree.by_snapshots(name, tree.snaps(name))
-               - tree.by_refreservation(name))
+    return str(
+        tree.used(name)
+        - tree.by_dataset(name)
+        - tree.by_snapshots(name, tree.snaps(name))
+        - tree.by_refreservation(name)
+    )
 
 
 _COMPUTED: dict[str, Callable[[Tree, str], str | None]] = {
@@ -129,11 +144,15 @@ def _path_to_dataset(tree: Tree, path: str) -> str:
     import os
 
     from . import paths
+
     if not os.path.lexists(paths.real(path)):
         raise ZfsError(f"cannot open '{path}': No such file or directory")
     real = os.path.normpath(path)
-    on = [(d["mounted"], n) for n, d in tree.datasets.items()
-          if d["mounted"] and (real + "/").startswith(d["mounted"].rstrip("/") + "/")]
+    on = [
+        (d["mounted"], n)
+        for n, d in tree.datasets.items()
+        if d["mounted"] and (real + "/").startswith(d["mounted"].rstrip("/") + "/")
+    ]
     if not on:
         raise ZfsError(f"{path}: not a ZFS filesystem")
     return max(on)[1]
@@ -144,8 +163,15 @@ def property_names(verb: str, text: str) -> list[str]:
     names: list[str] = []
     for given in text.split(","):
         if given == "space":
-            names += ["name", "available", "used", "usedbysnapshots", "usedbydataset", "usedbyrefreservation",
-                      "usedbychildren"]
+            names += [
+                "name",
+                "available",
+                "used",
+                "usedbysnapshots",
+                "usedbydataset",
+                "usedbyrefreservation",
+                "usedbychildren",
+            ]
             continue
         name = given if is_user(given) else canonical(given)
         if name is None:
@@ -279,8 +305,12 @@ def show_get(args: list[str]) -> int:
     reach = _reach(names, kinds if given_kinds else "fvsb", "r" in flags, depth if "d" in flags else None)
     tree = load()
     chosen, errors = select(tree, names, kinds, reach)
-    rows = [row for name in chosen for row in _get_rows(tree, name, keys, everything, "p" in flags)
-            if _source_kind(row["source"]) in sources]
+    rows = [
+        row
+        for name in chosen
+        for row in _get_rows(tree, name, keys, everything, "p" in flags)
+        if _source_kind(row["source"]) in sources
+    ]
     _print_get(rows, chosen, columns, keys, "H" in flags)
     sys.stdout.flush()
     for error in errors:
@@ -289,10 +319,12 @@ def show_get(args: list[str]) -> int:
 
 
 def _source_kind(source: str) -> str:
-    return "none" if source == "-" else source.split()[0]
+    return "none" if source == "-" else source.split(maxsplit=1)[0]
 
 
-def _get_rows(tree: Tree, name: str, keys: list[str], everything: bool, literal: bool) -> list[dict[str, str]]:
+def _get_rows(
+    tree: Tree, name: str, keys: list[str], everything: bool, literal: bool
+) -> list[dict[str, str]]:
     """The rows of one dataset; `all` leaves out what does not apply and adds the user properties."""
     names = [*keys, *(_user_keys(tree, name) if everything else [])]
     rows = []
@@ -323,7 +355,9 @@ def _received(tree: Tree, name: str, key: str, literal: bool) -> str:
     return "-" if stored is None else show(key, stored, literal) if key in PROPS else stored
 
 
-def _print_get(rows: list[dict[str, str]], names: list[str], columns: list[str], keys: list[str], plain: bool) -> None:
+def _print_get(
+    rows: list[dict[str, str]], names: list[str], columns: list[str], keys: list[str], plain: bool
+) -> None:
     if plain or not rows:
         for row in rows:
             print("\t".join(row[c] for c in columns))
@@ -333,8 +367,17 @@ def _print_get(rows: list[dict[str, str]], names: list[str], columns: list[str],
     widths = {
         "name": longest,
         "property": max([8, *(len(k) for k in keys), *(len(r["property"]) for r in rows)]),
-        "value": max([5, *(PROPS[k].width for k in native),
-                      *(len(r["value"]) for r in rows if r["property"] not in PROPS or PROPS[r["property"]].flexible)]),
+        "value": max(
+            [
+                5,
+                *(PROPS[k].width for k in native),
+                *(
+                    len(r["value"])
+                    for r in rows
+                    if r["property"] not in PROPS or PROPS[r["property"]].flexible
+                ),
+            ]
+        ),
         "received": max([8, *(len(r["received"]) for r in rows)]),
         "source": longest + 14 if longest > 4 else 6,
     }

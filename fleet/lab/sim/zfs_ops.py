@@ -93,7 +93,7 @@ def valid_props(what: str, kind: str, given: dict[str, str], creating: bool) -> 
             raise ZfsError(f"{what}: this property can not be modified for snapshots")
         if kind[0] not in prop.types:
             raise ZfsError(f"{what}: '{name}' does not apply to datasets of this type")
-        if prop.how == "r" or prop.how == "o" and not creating:
+        if prop.how == "r" or (prop.how == "o" and not creating):
             raise ZfsError(f"{what}: '{name}' is readonly")
         try:
             result[name] = parse(name, value, kind)
@@ -107,8 +107,15 @@ def reservation_for(volsize: int) -> int:
     return volsize + volsize // 64
 
 
-def create(tree: Tree, name: str, given: dict[str, str], *, volsize: int | None = None, sparse: bool = False,
-           mounting: bool = True) -> None:
+def create(
+    tree: Tree,
+    name: str,
+    given: dict[str, str],
+    *,
+    volsize: int | None = None,
+    sparse: bool = False,
+    mounting: bool = True,
+) -> None:
     """Create a file system, or a volume if a size is given."""
     what = f"cannot create '{name}'"
     kind = "filesystem" if volsize is None else "volume"
@@ -138,8 +145,10 @@ def create(tree: Tree, name: str, given: dict[str, str], *, volsize: int | None 
 
 def _full(name: str) -> bool:
     """Whether the lab was told that there is no space in a dataset or above it (faults.json: {"disk_full": [NAME, ...]})."""
-    return any(name == full or name.startswith((full + "/", full + "@"))
-               for full in machine.faults().get("disk_full", ()))
+    return any(
+        name == full or name.startswith((full + "/", full + "@"))
+        for full in machine.faults().get("disk_full", ())
+    )
 
 
 def destroy(tree: Tree, name: str) -> None:
@@ -193,16 +202,24 @@ def snapshot(tree: Tree, names: list[str], given: dict[str, str]) -> None:
     props = valid_props("cannot create snapshots", "snapshot", given, creating=True)
     taken = [name for name in names if name in tree.snapshots]
     if taken:
-        raise ZfsError(*(f"cannot create snapshot '{name}': dataset already exists" for name in taken),
-                       *(["no snapshots were created"] if len(names) > 1 else []))
+        raise ZfsError(
+            *(f"cannot create snapshot '{name}': dataset already exists" for name in taken),
+            *(["no snapshots were created"] if len(names) > 1 else []),
+        )
     if _full(names[0]):
         raise ZfsError(*(f"cannot create snapshot '{name}': out of space" for name in names))
     txg, now = tree.next_txg(), int(time.time())
     for name in names:
         base = name.partition("@")[0]
         node = tree.datasets[base]
-        entry: Node = {"guid": new_guid(), "txg": txg, "created": now, "props": dict(props), "holds": {},
-                 "blocks": dict(node["blocks"])}
+        entry: Node = {
+            "guid": new_guid(),
+            "txg": txg,
+            "created": now,
+            "props": dict(props),
+            "holds": {},
+            "blocks": dict(node["blocks"]),
+        }
         if node["type"] == "volume":
             entry["props"]["volsize"] = node["props"]["volsize"]
         else:
@@ -214,8 +231,10 @@ def snapshot(tree: Tree, names: list[str], given: dict[str, str]) -> None:
 def newer(tree: Tree, name: str) -> list[str]:
     """The snapshots, then the bookmarks, made after a snapshot of the same dataset."""
     base, since = name.partition("@")[0], tree.snapshots[name]["txg"]
-    return [*(s for s in tree.snaps(base) if tree.snapshots[s]["txg"] > since),
-            *(b for b in tree.marks(base) if tree.bookmarks[b]["txg"] > since)]
+    return [
+        *(s for s in tree.snaps(base) if tree.snapshots[s]["txg"] > since),
+        *(b for b in tree.marks(base) if tree.bookmarks[b]["txg"] > since),
+    ]
 
 
 def rollback(tree: Tree, name: str, recursive: bool = False, with_clones: bool = False) -> None:
@@ -223,12 +242,18 @@ def rollback(tree: Tree, name: str, recursive: bool = False, with_clones: bool =
     need(tree, name, "s")
     later = newer(tree, name)
     if later and not recursive:
-        raise ZfsError(f"cannot rollback to '{name}': more recent snapshots or bookmarks exist",
-                       "use '-r' to force deletion of the following snapshots and bookmarks:", *later)
+        raise ZfsError(
+            f"cannot rollback to '{name}': more recent snapshots or bookmarks exist",
+            "use '-r' to force deletion of the following snapshots and bookmarks:",
+            *later,
+        )
     clones = [c for s in later if "@" in s for c in dependents(tree, s)]
     if clones and not with_clones:
-        raise ZfsError(f"cannot rollback to '{name}': clones of previous snapshots exist",
-                       "use '-R' to force deletion of the following clones and dependents:", *clones)
+        raise ZfsError(
+            f"cannot rollback to '{name}': clones of previous snapshots exist",
+            "use '-R' to force deletion of the following clones and dependents:",
+            *clones,
+        )
     for clone in clones:
         destroy(tree, clone)
     for one in later:
@@ -276,8 +301,10 @@ def promote(tree: Tree, name: str) -> None:
     moved = [s for s in tree.snaps(old) if tree.snapshots[s]["txg"] <= tree.snapshots[origin]["txg"]]
     clash = [s for s in moved if f"{name}@{s.partition('@')[2]}" in tree.snapshots]
     if clash:
-        raise ZfsError(f"cannot promote '{name}': snapshot name '{clash[0]}' from origin ",
-                       f"conflicts with '{name}@{clash[0].partition('@')[2]}' from target")
+        raise ZfsError(
+            f"cannot promote '{name}': snapshot name '{clash[0]}' from origin ",
+            f"conflicts with '{name}@{clash[0].partition('@')[2]}' from target",
+        )
     tree.datasets[name]["origin"], old_origin = tree.datasets[old]["origin"], origin
     for snap in moved:
         _rename_snapshot(tree, snap, f"{name}@{snap.partition('@')[2]}")
@@ -297,7 +324,9 @@ def rename(tree: Tree, old: str, new: str, *, recursive: bool = False, parents: 
     """Give a dataset (with everything below it) or a snapshot another name."""
     what = f"cannot rename '{old}'"
     if "@" in old:
-        _rename_one_snapshot(tree, what, old, new if "@" in new else f"{old.partition('@')[0]}@{new}", recursive)
+        _rename_one_snapshot(
+            tree, what, old, new if "@" in new else f"{old.partition('@')[0]}@{new}", recursive
+        )
         return
     check_name(f"cannot rename to '{new}'", new, "")
     if new.partition("/")[0] != old.partition("/")[0]:
@@ -319,13 +348,13 @@ def rename(tree: Tree, old: str, new: str, *, recursive: bool = False, parents: 
         _leave_mountpoint(tree, name)
     for table in (tree.datasets, tree.snapshots, tree.bookmarks):
         for name in [n for n in table if re.match(re.escape(old) + r"(?:[/@#]|$)", n)]:
-            table[new + name[len(old):]] = table.pop(name)
+            table[new + name[len(old) :]] = table.pop(name)
     for node in tree.datasets.values():
         if node["origin"] and re.match(re.escape(old) + r"[/@]", node["origin"]):
-            node["origin"] = new + node["origin"][len(old):]
+            node["origin"] = new + node["origin"][len(old) :]
     tree.touched()
     for name in remount:
-        zfs_data.mount(tree, new + name[len(old):])
+        zfs_data.mount(tree, new + name[len(old) :])
 
 
 def _leave_mountpoint(tree: Tree, name: str) -> None:
@@ -383,7 +412,11 @@ def set_props(tree: Tree, name: str, given: dict[str, str]) -> None:
     tree.touched()
     for one in moves:
         zfs_data.mount(tree, one)
-    if kind == "filesystem" and {"mountpoint", "canmount"} & props.keys() and tree.local(name, "canmount") == "on":
+    if (
+        kind == "filesystem"
+        and {"mountpoint", "canmount"} & props.keys()
+        and tree.local(name, "canmount") == "on"
+    ):
         zfs_data.mount(tree, name)
 
 
@@ -401,15 +434,22 @@ def _check_space(tree: Tree, name: str, what: str, key: str, value: str) -> None
     if key not in (*ZERO_IS_NONE, "volsize") or not value.isdigit() or value == "0":
         return
     size = int(value)
-    if key == "quota" and size < tree.used(name) or key == "refquota" and size < tree.referenced(tree.datasets[name]):
+    if (
+        (key == "quota"
+        and size < tree.used(name))
+        or (key == "refquota"
+        and size < tree.referenced(tree.datasets[name]))
+    ):
         raise ZfsError(f"{what}: size is less than current used or reserved space")
     if key in ("reservation", "refreservation"):
         held = tree.used(name) if key == "reservation" else tree.referenced(tree.datasets[name])
         if size - held > tree.available(name):
             raise ZfsError(f"{what}: size is greater than available space")
     if key == "volsize" and size % tree.number(name, "volblocksize"):
-        raise ZfsError(f"{what}: 'volsize' must be a multiple of volume block size "
-                       f"({tree.number(name, 'volblocksize') // 1024}K)")
+        raise ZfsError(
+            f"{what}: 'volsize' must be a multiple of volume block size "
+            f"({tree.number(name, 'volblocksize') // 1024}K)"
+        )
 
 
 def inherit(tree: Tree, name: str, key: str) -> None:

@@ -10,10 +10,13 @@ from dataclasses import dataclass
 
 _ONOFF = "on | off"
 _SIZE_NONE = "<size> | none"
-_COMPRESS = ("on | off | lzjb | gzip | gzip-[1-9] | zle | lz4 | zstd | zstd-[1-19] | zstd-fast | "
-             "zstd-fast-[1-10,20,30,40,50,60,70,80,90,100,500,1000]")
-_DEDUP = ("on | off | verify | sha256[,verify] | sha512[,verify] | skein[,verify] | edonr,verify | "
-          "blake3[,verify]")
+_COMPRESS = (
+    "on | off | lzjb | gzip | gzip-[1-9] | zle | lz4 | zstd | zstd-[1-19] | zstd-fast | "
+    "zstd-fast-[1-10,20,30,40,50,60,70,80,90,100,500,1000]"
+)
+_DEDUP = (
+    "on | off | verify | sha256[,verify] | sha512[,verify] | skein[,verify] | edonr,verify | blake3[,verify]"
+)
 _CRYPT = "on | off | aes-128-ccm | aes-192-ccm | aes-256-ccm | aes-128-gcm | aes-192-gcm | aes-256-gcm"
 
 # name, column, kind (n number, i one of a list, s string), default, values, how it is set, and what it is for.
@@ -34,8 +37,15 @@ _TABLE: tuple[tuple[str, str, str, str, str, str, str], ...] = (
     ("recordsize", "RECSIZE", "n", "131072", "512 to 16M, power of 2", "i", "f"),
     ("mountpoint", "MOUNTPOINT", "s", "/", "<path> | legacy | none", "i", "f"),
     ("sharenfs", "SHARENFS", "s", "off", "on | off | NFS share options", "i", "f"),
-    ("checksum", "CHECKSUM", "i", "on",
-     "on | off | fletcher2 | fletcher4 | sha256 | sha512 | skein | edonr | blake3", "i", "fv"),
+    (
+        "checksum",
+        "CHECKSUM",
+        "i",
+        "on",
+        "on | off | fletcher2 | fletcher4 | sha256 | sha512 | skein | edonr | blake3",
+        "i",
+        "fv",
+    ),
     ("compression", "COMPRESS", "i", "on", _COMPRESS, "i", "fv"),
     ("atime", "ATIME", "i", "on", _ONOFF, "i", "f"),
     ("devices", "DEVICES", "i", "on", _ONOFF, "i", "fs"),
@@ -45,8 +55,15 @@ _TABLE: tuple[tuple[str, str, str, str, str, str, str], ...] = (
     ("zoned", "ZONED", "i", "off", _ONOFF, "i", "f"),
     ("snapdir", "SNAPDIR", "i", "hidden", "disabled | hidden | visible", "i", "f"),
     ("aclmode", "ACLMODE", "i", "discard", "discard | groupmask | passthrough | restricted", "i", "f"),
-    ("aclinherit", "ACLINHERIT", "i", "restricted",
-     "discard | noallow | restricted | passthrough | passthrough-x", "i", "f"),
+    (
+        "aclinherit",
+        "ACLINHERIT",
+        "i",
+        "restricted",
+        "discard | noallow | restricted | passthrough | passthrough-x",
+        "i",
+        "f",
+    ),
     ("createtxg", "CREATETXG", "n", "", "<uint64>", "r", "fvsb"),
     ("canmount", "CANMOUNT", "i", "on", "on | off | noauto", "d", "f"),
     ("xattr", "XATTR", "i", "sa", "on | off | dir | sa", "i", "fs"),
@@ -104,16 +121,41 @@ _TABLE: tuple[tuple[str, str, str, str, str, str, str], ...] = (
     ("longname", "LONGNAME", "i", "off", _ONOFF, "i", "f"),
 )
 
-ALIASES = {"avail": "available", "refer": "referenced", "ratio": "compressratio", "refratio": "refcompressratio",
-           "recsize": "recordsize", "compress": "compression", "rdonly": "readonly", "reserv": "reservation",
-           "refreserv": "refreservation", "volblock": "volblocksize", "usedsnap": "usedbysnapshots",
-           "usedds": "usedbydataset", "usedchild": "usedbychildren", "usedrefreserv": "usedbyrefreservation",
-           "lused": "logicalused", "lrefer": "logicalreferenced", "redund_md": "redundant_metadata",
-           "dnsize": "dnodesize", "enc": "encryption"}
-_SAME = {("xattr", "on"): "sa", ("acltype", "posixacl"): "posix", ("acltype", "noacl"): "off",
-         ("acltype", "disabled"): "off", ("aclinherit", "secure"): "restricted", ("volmode", "geom"): "full",
-         ("version", "current"): "5"}
-_HIDDEN_VALUES = {"acltype": ("posixacl", "noacl", "disabled"), "aclinherit": ("secure",), "checksum": ("noparity",)}
+ALIASES = {
+    "avail": "available",
+    "refer": "referenced",
+    "ratio": "compressratio",
+    "refratio": "refcompressratio",
+    "recsize": "recordsize",
+    "compress": "compression",
+    "rdonly": "readonly",
+    "reserv": "reservation",
+    "refreserv": "refreservation",
+    "volblock": "volblocksize",
+    "usedsnap": "usedbysnapshots",
+    "usedds": "usedbydataset",
+    "usedchild": "usedbychildren",
+    "usedrefreserv": "usedbyrefreservation",
+    "lused": "logicalused",
+    "lrefer": "logicalreferenced",
+    "redund_md": "redundant_metadata",
+    "dnsize": "dnodesize",
+    "enc": "encryption",
+}
+_SAME = {
+    ("xattr", "on"): "sa",
+    ("acltype", "posixacl"): "posix",
+    ("acltype", "noacl"): "off",
+    ("acltype", "disabled"): "off",
+    ("aclinherit", "secure"): "restricted",
+    ("volmode", "geom"): "full",
+    ("version", "current"): "5",
+}
+_HIDDEN_VALUES = {
+    "acltype": ("posixacl", "noacl", "disabled"),
+    "aclinherit": ("secure",),
+    "checksum": ("noparity",),
+}
 ZERO_IS_NONE = ("quota", "reservation", "refquota", "refreservation")
 COUNTS = ("filesystem_limit", "snapshot_limit", "filesystem_count", "snapshot_count")
 PLAIN_NUMBERS = ("guid", "createtxg", "objsetid", "pbkdf2iters", "userrefs")
@@ -161,8 +203,11 @@ class BadValue(ValueError):
 
 def is_user(name: str) -> bool:
     """Whether a name is one of a user property: it holds a colon, and only a-z, 0-9 and :-_.+ ."""
-    return ":" in name and len(name) < 256 and all(
-        c.islower() and c.isascii() or c.isdigit() or c in "-_.:+" for c in name)
+    return (
+        ":" in name
+        and len(name) < 256
+        and all((c.islower() and c.isascii()) or c.isdigit() or c in "-_.:+" for c in name)
+    )
 
 
 def canonical(name: str) -> str | None:
@@ -176,8 +221,19 @@ def choices(name: str) -> tuple[str, ...]:
     """The values that a list property takes."""
     if name == "compression":
         fast = (*range(1, 11), *range(20, 101, 10), 500, 1000)
-        return ("on", "off", "lzjb", "gzip", *(f"gzip-{n}" for n in range(1, 10)), "zle", "lz4", "zstd", "zstd-fast",
-                *(f"zstd-{n}" for n in range(1, 20)), *(f"zstd-fast-{n}" for n in fast))
+        return (
+            "on",
+            "off",
+            "lzjb",
+            "gzip",
+            *(f"gzip-{n}" for n in range(1, 10)),
+            "zle",
+            "lz4",
+            "zstd",
+            "zstd-fast",
+            *(f"zstd-{n}" for n in range(1, 20)),
+            *(f"zstd-fast-{n}" for n in fast),
+        )
     if name == "dedup":
         sums = ("sha256", "sha512", "skein", "blake3")
         return ("on", "off", "verify", "edonr,verify", *sums, *(f"{s},verify" for s in sums))
@@ -196,7 +252,7 @@ def parse_size(text: str) -> int:
     if "." in number:
         whole, _, rest = number.partition(".")
         if "." in rest:
-            raise BadValue(f"invalid numeric suffix '{rest[rest.index('.'):] + suffix}'")
+            raise BadValue(f"invalid numeric suffix '{rest[rest.index('.') :] + suffix}'")
         value = int(float(f"{whole or 0}.{rest or 0}") * (1 << shift))
     else:
         value = int(number) << shift
@@ -275,6 +331,7 @@ def show(name: str, value: str, literal: bool) -> str:
         if literal:
             return value
         import time
+
         return time.strftime("%a %b %e %k:%M %Y", time.localtime(int(value)))
     if literal or name in PLAIN_NUMBERS:
         return value

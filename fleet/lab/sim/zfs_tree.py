@@ -28,7 +28,9 @@ from . import machine, paths
 from .zfs_props import ALIASES, PROPS, ZERO_IS_NONE, is_user
 
 EMPTY = 96 * 1024  # what an empty file system refers to
-POOL_OVERHEAD = 276 * 1024  # metadata of a pool that no dataset shows: used of the pool less that of its datasets
+POOL_OVERHEAD = (
+    276 * 1024
+)  # metadata of a pool that no dataset shows: used of the pool less that of its datasets
 _SLOP_MAX, _SLOP_MIN = 128 << 30, 128 << 20
 
 Node = dict[str, Any]
@@ -60,8 +62,16 @@ class Tree:
         os.makedirs(os.path.dirname(file), exist_ok=True)
         temporary = f"{file}.tmp.{os.getpid()}"
         with open(temporary, "w", encoding="utf-8") as out:
-            json.dump({"txg": self.txg, "pools": self.pools, "datasets": self.datasets,
-                       "snapshots": self.snapshots, "bookmarks": self.bookmarks}, out)
+            json.dump(
+                {
+                    "txg": self.txg,
+                    "pools": self.pools,
+                    "datasets": self.datasets,
+                    "snapshots": self.snapshots,
+                    "bookmarks": self.bookmarks,
+                },
+                out,
+            )
         os.rename(temporary, file)
 
     def touched(self) -> None:
@@ -149,7 +159,7 @@ class Tree:
         """A value as the one below has it: a mount point gains the rest of the name."""
         if key != "mountpoint" or value in ("none", "legacy"):
             return value
-        return value.rstrip("/") + name.partition("@")[0][len(above):]
+        return value.rstrip("/") + name.partition("@")[0][len(above) :]
 
     def mountpoint(self, name: str) -> str:
         """Where a file system is to be mounted, or none, or legacy."""
@@ -184,7 +194,7 @@ class Tree:
         return max(0, self.number(name, "refreservation") - self.referenced(self.datasets[name]))
 
     def used_all(self) -> dict[str, int]:
-        """used of every dataset, its children included."""
+        """Used of every dataset, its children included."""
         if self._used is None:
             own_snaps: dict[str, list[str]] = {}
             for snap in self.snapshots:
@@ -192,8 +202,12 @@ class Tree:
             used: dict[str, int] = {}
             children: dict[str, int] = {}
             for name in sorted(self.datasets, key=lambda n: -n.count("/")):
-                total = (self.by_dataset(name) + self.by_snapshots(name, own_snaps.get(name, []))
-                         + self.by_refreservation(name) + children.get(name, 0))
+                total = (
+                    self.by_dataset(name)
+                    + self.by_snapshots(name, own_snaps.get(name, []))
+                    + self.by_refreservation(name)
+                    + children.get(name, 0)
+                )
                 if "/" not in name:
                     total += POOL_OVERHEAD
                 used[name] = total
@@ -204,12 +218,15 @@ class Tree:
         return self._used
 
     def used(self, name: str) -> int:
-        """used of one dataset, or of a snapshot: what destroying it alone would free."""
+        """Used of one dataset, or of a snapshot: what destroying it alone would free."""
         if "@" not in name:
             return self.used_all()[name]
         base = name.partition("@")[0]
-        others = [self.datasets[base], *(self.snapshots[s] for s in self.snaps(base) if s != name),
-                  *(self.datasets[c] for c in self.clones(name))]
+        others = [
+            self.datasets[base],
+            *(self.snapshots[s] for s in self.snaps(base) if s != name),
+            *(self.datasets[c] for c in self.clones(name)),
+        ]
         held = {block for node in others for block in node["blocks"]} | set(self._origin_blocks(base))
         return sum(s for b, s in self.snapshots[name]["blocks"].items() if b not in held)
 
@@ -219,7 +236,7 @@ class Tree:
         return size - min(max(size // 32, min(_SLOP_MIN, size // 2)), _SLOP_MAX)
 
     def available(self, name: str) -> int:
-        """avail of a dataset: the pool's rest, within every quota above and its own refquota."""
+        """Avail of a dataset: the pool's rest, within every quota above and its own refquota."""
         used = self.used_all()
         pool = name.partition("/")[0]
         space = self.pool_usable(pool) - used[pool]
@@ -262,6 +279,7 @@ def load() -> Tree:
 def changing() -> Iterator[Tree]:
     """The tree, locked; written when the block ends without an error."""
     import fcntl
+
     file = paths.real("/var/lib/fleet-lab/zfs.lock")
     os.makedirs(os.path.dirname(file), exist_ok=True)
     lock = os.open(file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
@@ -274,10 +292,21 @@ def changing() -> Iterator[Tree]:
         os.close(lock)
 
 
-def new_dataset(tree: Tree, kind: str, props: dict[str, str], blocks: dict[str, int], origin: str | None) -> Node:
+def new_dataset(
+    tree: Tree, kind: str, props: dict[str, str], blocks: dict[str, int], origin: str | None
+) -> Node:
     """A dataset that is not in the tree yet."""
-    return {"type": kind, "guid": new_guid(), "txg": tree.next_txg(), "created": int(time.time()), "props": props,
-            "received": {}, "blocks": blocks, "origin": origin, "mounted": None}
+    return {
+        "type": kind,
+        "guid": new_guid(),
+        "txg": tree.next_txg(),
+        "created": int(time.time()),
+        "props": props,
+        "received": {},
+        "blocks": blocks,
+        "origin": origin,
+        "mounted": None,
+    }
 
 
 def first_block() -> dict[str, int]:
@@ -288,11 +317,16 @@ def first_block() -> dict[str, int]:
 def _seed() -> Tree:
     """The tree that machine.json describes: `pools` [{name, size}], `datasets` [{name, properties?, mountpoint?, ...}]."""
     from . import zfs_data
+
     tree = Tree({"txg": 1, "pools": {}, "datasets": {}, "snapshots": {}, "bookmarks": {}})
     facts = machine.facts()
     for pool in facts.get("pools", []):
-        tree.pools[pool["name"]] = {"size": int(pool["size"]), "guid": new_guid(), "created": int(time.time()),
-                                    "props": {}}
+        tree.pools[pool["name"]] = {
+            "size": int(pool["size"]),
+            "guid": new_guid(),
+            "created": int(time.time()),
+            "props": {},
+        }
         _seed_dataset(tree, pool["name"], pool)
     for dataset in sorted(facts.get("datasets", []), key=lambda d: str(d["name"])):
         _seed_dataset(tree, dataset["name"], dataset)
@@ -306,14 +340,18 @@ def _seed() -> Tree:
 def _seed_dataset(tree: Tree, name: str, facts: dict[str, Any]) -> None:
     """One dataset of machine.json; its properties may stand in `properties` or beside the name."""
     given = {**facts, **facts.get("properties", {})}
-    props = {ALIASES.get(k, k): _seed_value(k, v) for k, v in given.items()
-             if k in PROPS and PROPS[k].how != "r" or is_user(k)}
+    props = {
+        ALIASES.get(k, k): _seed_value(k, v)
+        for k, v in given.items()
+        if (k in PROPS and PROPS[k].how != "r") or is_user(k)
+    }
     tree.datasets[name] = new_dataset(tree, "filesystem", props, first_block(), None)
 
 
 def _seed_value(key: str, value: object) -> str:
     """A stored value from one of machine.json."""
     from .zfs_props import parse
+
     text = str(value)
     if key in ZERO_IS_NONE or (key in PROPS and PROPS[key].kind == "n"):
         return parse(key, text, "filesystem")

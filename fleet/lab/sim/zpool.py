@@ -14,33 +14,103 @@ from .zfs_tree import Tree, ZfsError, changing, load
 
 _USAGE = {
     "list": "\tlist [-gHLpPv] [-j [--json-int, --json-pool-key-guid]] [-o property[,...]] [-T d|u] [pool] ... \n"
-            "\t    [interval [count]]\n",
+    "\t    [interval [count]]\n",
     "status": "\tstatus [-dDegiLPpstvx] [-c script1[,script2,...]] ...\n\t    [-j|--json [--json-flat-vdevs] [--json-int] "
-              "[--json-pool-key-guid]] ...\n\t    [-T d|u] [pool] [interval [count]]\n",
-    "get": "\tget [-Hp] [-j [--json-int, --json-pool-key-guid]] [-o \"all\" | field[,...]] "
-           "<\"all\" | property[,...]> <pool> ...\n",
+    "[--json-pool-key-guid]] ...\n\t    [-T d|u] [pool] [interval [count]]\n",
+    "get": '\tget [-Hp] [-j [--json-int, --json-pool-key-guid]] [-o "all" | field[,...]] '
+    '<"all" | property[,...]> <pool> ...\n',
     "set": "\tset <property=value> <pool>\n",
     "scrub": "\tscrub [-e | -s | -p | -C] [-w] <-a | <pool> [<pool> ...]>\n",
     "version": "\tversion [-j]\n",
 }
-_COLUMNS = {"name": ("NAME", False), "size": ("SIZE", True), "allocated": ("ALLOC", True), "free": ("FREE", True),
-            "checkpoint": ("CKPOINT", True), "expandsize": ("EXPANDSZ", True), "fragmentation": ("FRAG", True),
-            "capacity": ("CAP", True), "dedupratio": ("DEDUP", True), "health": ("HEALTH", True), "altroot": ("ALTROOT", False),
-            "guid": ("GUID", True), "ashift": ("ASHIFT", True), "autotrim": ("AUTOTRIM", False), "readonly": ("RDONLY", False),
-            "autoexpand": ("EXPAND", False), "autoreplace": ("REPLACE", False), "comment": ("COMMENT", False),
-            "delegation": ("DELEGATION", False), "failmode": ("FAILMODE", False), "listsnapshots": ("LISTSNAPS", False),
-            "leaked": ("LEAKED", True), "freeing": ("FREEING", True), "version": ("VERSION", True), "bootfs": ("BOOTFS", False),
-            "cachefile": ("CACHEFILE", False), "multihost": ("MULTIHOST", False), "compatibility": ("COMPATIBILITY", False),
-            "load_guid": ("LOAD_GUID", True)}
-_ALIASES = {"alloc": "allocated", "cap": "capacity", "frag": "fragmentation", "expandsz": "expandsize", "dedup": "dedupratio",
-            "ckpoint": "checkpoint", "listsnaps": "listsnapshots", "rdonly": "readonly", "expand": "autoexpand",
-            "replace": "autoreplace"}
-_SETTABLE = {"ashift": "0", "autotrim": "off", "autoexpand": "off", "autoreplace": "off", "comment": "-", "delegation": "on",
-             "failmode": "wait", "listsnapshots": "off", "bootfs": "-", "cachefile": "-", "multihost": "off", "compatibility": "off",
-             "altroot": "-"}
-_GET_ORDER = ("size", "capacity", "altroot", "health", "guid", "version", "bootfs", "delegation", "autoreplace", "cachefile", "failmode",
-              "listsnapshots", "autoexpand", "dedupratio", "free", "allocated", "readonly", "ashift", "comment", "expandsize",
-              "freeing", "fragmentation", "leaked", "multihost", "checkpoint", "load_guid", "autotrim", "compatibility")
+_COLUMNS = {
+    "name": ("NAME", False),
+    "size": ("SIZE", True),
+    "allocated": ("ALLOC", True),
+    "free": ("FREE", True),
+    "checkpoint": ("CKPOINT", True),
+    "expandsize": ("EXPANDSZ", True),
+    "fragmentation": ("FRAG", True),
+    "capacity": ("CAP", True),
+    "dedupratio": ("DEDUP", True),
+    "health": ("HEALTH", True),
+    "altroot": ("ALTROOT", False),
+    "guid": ("GUID", True),
+    "ashift": ("ASHIFT", True),
+    "autotrim": ("AUTOTRIM", False),
+    "readonly": ("RDONLY", False),
+    "autoexpand": ("EXPAND", False),
+    "autoreplace": ("REPLACE", False),
+    "comment": ("COMMENT", False),
+    "delegation": ("DELEGATION", False),
+    "failmode": ("FAILMODE", False),
+    "listsnapshots": ("LISTSNAPS", False),
+    "leaked": ("LEAKED", True),
+    "freeing": ("FREEING", True),
+    "version": ("VERSION", True),
+    "bootfs": ("BOOTFS", False),
+    "cachefile": ("CACHEFILE", False),
+    "multihost": ("MULTIHOST", False),
+    "compatibility": ("COMPATIBILITY", False),
+    "load_guid": ("LOAD_GUID", True),
+}
+_ALIASES = {
+    "alloc": "allocated",
+    "cap": "capacity",
+    "frag": "fragmentation",
+    "expandsz": "expandsize",
+    "dedup": "dedupratio",
+    "ckpoint": "checkpoint",
+    "listsnaps": "listsnapshots",
+    "rdonly": "readonly",
+    "expand": "autoexpand",
+    "replace": "autoreplace",
+}
+_SETTABLE = {
+    "ashift": "0",
+    "autotrim": "off",
+    "autoexpand": "off",
+    "autoreplace": "off",
+    "comment": "-",
+    "delegation": "on",
+    "failmode": "wait",
+    "listsnapshots": "off",
+    "bootfs": "-",
+    "cachefile": "-",
+    "multihost": "off",
+    "compatibility": "off",
+    "altroot": "-",
+}
+_GET_ORDER = (
+    "size",
+    "capacity",
+    "altroot",
+    "health",
+    "guid",
+    "version",
+    "bootfs",
+    "delegation",
+    "autoreplace",
+    "cachefile",
+    "failmode",
+    "listsnapshots",
+    "autoexpand",
+    "dedupratio",
+    "free",
+    "allocated",
+    "readonly",
+    "ashift",
+    "comment",
+    "expandsize",
+    "freeing",
+    "fragmentation",
+    "leaked",
+    "multihost",
+    "checkpoint",
+    "load_guid",
+    "autotrim",
+    "compatibility",
+)
 
 
 class _Usage(ZfsError):
@@ -50,11 +120,16 @@ class _Usage(ZfsError):
 
 def _options(verb: str, args: list[str], spec: str) -> tuple[list[tuple[str, str]], list[str]]:
     import getopt
+
     try:
         found, rest = getopt.gnu_getopt(args, spec)
     except getopt.GetoptError as error:
         letter = error.opt[:1] or "-"
-        message = f"missing argument for '{letter}' option" if letter + ":" in spec else f"invalid option '{letter}'"
+        message = (
+            f"missing argument for '{letter}' option"
+            if letter + ":" in spec
+            else f"invalid option '{letter}'"
+        )
         raise _Usage(verb, message) from None
     return [(letter[1:], value) for letter, value in found], rest
 
@@ -68,10 +143,22 @@ def value_of(tree: Tree, pool: str, key: str, literal: bool) -> tuple[str, str]:
         return str(value) if literal else nice(value)
 
     computed = {
-        "name": pool, "size": number(size), "allocated": number(used), "free": number(size - used), "checkpoint": "-",
-        "expandsize": "-", "fragmentation": "0" if literal else "0%", "health": _health(pool), "guid": str(node["guid"]),
-        "capacity": f"{used * 100 // size}{'' if literal else '%'}", "dedupratio": "1.00" if literal else "1.00x", "leaked": "0",
-        "freeing": "0", "version": "-", "readonly": "off", "load_guid": str(node["guid"]),
+        "name": pool,
+        "size": number(size),
+        "allocated": number(used),
+        "free": number(size - used),
+        "checkpoint": "-",
+        "expandsize": "-",
+        "fragmentation": "0" if literal else "0%",
+        "health": _health(pool),
+        "guid": str(node["guid"]),
+        "capacity": f"{used * 100 // size}{'' if literal else '%'}",
+        "dedupratio": "1.00" if literal else "1.00x",
+        "leaked": "0",
+        "freeing": "0",
+        "version": "-",
+        "readonly": "off",
+        "load_guid": str(node["guid"]),
     }
     if key in computed:
         return computed[key], "default" if key in ("version",) else "-"
@@ -101,7 +188,9 @@ def _keys(verb: str, text: str) -> list[str]:
 def _list(args: list[str]) -> int:
     found, names = _options("list", args, "gHLpPvo:T:")
     flags = {letter for letter, _ in found}
-    default = "name,size,allocated,free,checkpoint,expandsize,fragmentation,capacity,dedupratio,health,altroot"
+    default = (
+        "name,size,allocated,free,checkpoint,expandsize,fragmentation,capacity,dedupratio,health,altroot"
+    )
     keys = _keys("list", next((value for letter, value in found if letter == "o"), default))
     tree = load()
     pools, problems = _pools(tree, names)
@@ -110,10 +199,15 @@ def _list(args: list[str]) -> int:
         for row in rows:
             print("\t".join(row))
     elif rows:
-        widths = [max(len(_COLUMNS[k][0]), *(len(r[i]) for r in rows), 5 if _COLUMNS[k][1] and k != "health" else 0)
-                  for i, k in enumerate(keys)]
+        widths = [
+            max(len(_COLUMNS[k][0]), *(len(r[i]) for r in rows), 5 if _COLUMNS[k][1] and k != "health" else 0)
+            for i, k in enumerate(keys)
+        ]
         for row in [[_COLUMNS[k][0] for k in keys], *rows]:
-            cells = [cell.rjust(w) if _COLUMNS[k][1] else cell.ljust(w) for cell, w, k in zip(row, widths, keys, strict=True)]
+            cells = [
+                cell.rjust(w) if _COLUMNS[k][1] else cell.ljust(w)
+                for cell, w, k in zip(row, widths, keys, strict=True)
+            ]
             print("  ".join(cells).rstrip() if not _COLUMNS[keys[-1]][1] else "  ".join(cells))
     return _finish(problems, not pools and not names and "H" not in flags)
 
@@ -136,7 +230,11 @@ def _status(args: list[str]) -> int:
     if only_bad and not problems:
         bad = [pool for pool in pools if _health(pool) != "ONLINE"]
         if not bad:
-            print("all pools are healthy" if not names else "\n".join(f"pool '{pool}' is healthy" for pool in pools))
+            print(
+                "all pools are healthy"
+                if not names
+                else "\n".join(f"pool '{pool}' is healthy" for pool in pools)
+            )
             return 0
         pools = bad
     print("\n".join(_pool_status(tree, pool) for pool in pools), end="")
@@ -146,23 +244,35 @@ def _status(args: list[str]) -> int:
 def _pool_status(tree: Tree, pool: str) -> str:
     health = _health(pool)
     scan = tree.pools[pool].get("scrubbed")
-    when = (f"  scan: scrub repaired 0B in 00:00:01 with 0 errors on {time.strftime('%a %b %e %H:%M:%S %Y', time.localtime(scan))}\n"
-            if scan else "")
-    more = {"ONLINE": "", "DEGRADED": "status: One or more devices are faulted in response to persistent errors.\n"
-            "\tSufficient replicas exist for the pool to continue functioning in a\n\tdegraded state.\n"
-            "action: Replace the faulted device, or use 'zpool clear' to mark the device\n\trepaired.\n"}.get(health, "")
+    when = (
+        f"  scan: scrub repaired 0B in 00:00:01 with 0 errors on {time.strftime('%a %b %e %H:%M:%S %Y', time.localtime(scan))}\n"
+        if scan
+        else ""
+    )
+    more = {
+        "ONLINE": "",
+        "DEGRADED": "status: One or more devices are faulted in response to persistent errors.\n"
+        "\tSufficient replicas exist for the pool to continue functioning in a\n\tdegraded state.\n"
+        "action: Replace the faulted device, or use 'zpool clear' to mark the device\n\trepaired.\n",
+    }.get(health, "")
     disk = f"ata-{pool.upper()}_DISK1"
     width = max(len(pool), len(disk) + 2)
-    rows = "".join(f"\t{name:<{width}}  {state:<8} {'0':>5} {'0':>5} {'0':>5}\n"
-                   for name, state in ((pool, health), (f"  {disk}", "ONLINE" if health == "ONLINE" else "FAULTED")))
-    return (f"  pool: {pool}\n state: {health}\n{more}{when}config:\n\n\t{'NAME':<{width}}  STATE     READ WRITE CKSUM\n{rows}\n"
-            "errors: No known data errors\n")
+    rows = "".join(
+        f"\t{name:<{width}}  {state:<8} {'0':>5} {'0':>5} {'0':>5}\n"
+        for name, state in ((pool, health), (f"  {disk}", "ONLINE" if health == "ONLINE" else "FAULTED"))
+    )
+    return (
+        f"  pool: {pool}\n state: {health}\n{more}{when}config:\n\n\t{'NAME':<{width}}  STATE     READ WRITE CKSUM\n{rows}\n"
+        "errors: No known data errors\n"
+    )
 
 
 def _get(args: list[str]) -> int:
     found, rest = _options("get", args, "Hpo:")
     flags = {letter for letter, _ in found}
-    columns = next((value for letter, value in found if letter == "o"), "name,property,value,source").split(",")
+    columns = next((value for letter, value in found if letter == "o"), "name,property,value,source").split(
+        ","
+    )
     if columns == ["all"]:
         columns = ["name", "property", "value", "source"]
     bad = [c for c in columns if c not in ("name", "property", "value", "source")]
@@ -202,8 +312,10 @@ def _set(args: list[str]) -> int:
                 name = _ALIASES.get(key, key)
                 if name not in _SETTABLE:
                     known = name in _COLUMNS
-                    raise ZfsError(f"cannot set property for '{pool}': "
-                                   + (f"'{key}' is readonly" if known else f"invalid property '{key}'"))
+                    raise ZfsError(
+                        f"cannot set property for '{pool}': "
+                        + (f"'{key}' is readonly" if known else f"invalid property '{key}'")
+                    )
                 tree.pools[pool].setdefault("props", {})[name] = value
     return 0
 
@@ -224,17 +336,27 @@ def _scrub(args: list[str]) -> int:
 
 def _version(args: list[str]) -> int:
     from . import zfs
+
     _options("version", args, "")
     return zfs.run(["version"])
 
 
-_VERBS: dict[str, Callable[[list[str]], int]] = {"list": _list, "status": _status, "get": _get, "set": _set, "scrub": _scrub,
-                                                 "version": _version}
+_VERBS: dict[str, Callable[[list[str]], int]] = {
+    "list": _list,
+    "status": _status,
+    "get": _get,
+    "set": _set,
+    "scrub": _scrub,
+    "version": _version,
+}
 
 
 def _usage() -> str:
-    return ("usage: zpool command args ...\nwhere 'command' is one of the following:\n\n" + "".join(_USAGE.values())
-            + "\nFor further help on a command or topic, run: zpool help [<topic>]\n")
+    return (
+        "usage: zpool command args ...\nwhere 'command' is one of the following:\n\n"
+        + "".join(_USAGE.values())
+        + "\nFor further help on a command or topic, run: zpool help [<topic>]\n"
+    )
 
 
 def main(argv: list[str]) -> int:
