@@ -119,7 +119,9 @@ def reserve(vmid: int, prefix: str, force: bool) -> None:
         raise Die(f"{prefix} {vmid} - {error.message}", 255) from None
 
 
-def build(vmid: int, config: Config, points: list[Mount], out: Out, fill: Callable[[str], int]) -> None:
+def build(
+    vmid: int, config: Config, points: list[Mount], out: Out, fill: Callable[[str], int], verb: str = "create"
+) -> None:
     """Make the volumes, fill the root file system, write the configuration; whatever fails, all is removed again."""
     from . import storage
 
@@ -146,12 +148,12 @@ def build(vmid: int, config: Config, points: list[Mount], out: Out, fill: Callab
         if isinstance(error, tasks.Broken) or error.message == "received interrupt":
             raise
         out.write(error.message + "\n")
-        raise Die(f"unable to create CT {vmid} - {error.message}", 255) from None
+        raise Die(f"unable to {verb} CT {vmid} - {error.message}", 255) from None
 
 
 def _share(volume: str) -> float:
     """Bytes on disk for a byte of the unpacked template: ext4 rounds up to blocks, ZFS compresses (as the recordings measured)."""
-    return 0.70134 if storage_cfg.get(mounts.storage_of(volume)).type == "zfspool" else 1.18766
+    return 0.697 if storage_cfg.get(mounts.storage_of(volume)).type == "zfspool" else 1.183
 
 
 def unpack(template: str, root: str, config: Config, keys: str | None, out: Out) -> int:

@@ -32,7 +32,7 @@ def destroy(arguments: Arguments) -> int:
                 pct_power.stop_container(vmid)
                 config = container.load(vmid)
             costs.spend("destroy")
-            destroy_volumes(vmid, config, out)
+            destroy_volumes(config, out)
             if unreferenced:
                 _destroy_unreferenced(vmid)
             if purge:
@@ -48,7 +48,7 @@ def _check(vmid: int, config: Config) -> None:
     container.check_lock(config)
 
 
-def destroy_volumes(vmid: int, config: Config, out: Out) -> None:
+def destroy_volumes(config: Config, out: Out) -> None:
     """Free all volumes that the configuration names; a base that clones need is refused before anything is gone."""
     from . import storage
 

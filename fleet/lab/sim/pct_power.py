@@ -28,6 +28,7 @@ _PRE_START_FAILED = (
     'lxc_init: 845 Failed to run lxc.hook.pre-start for container "{vmid}"\n'
     '__lxc_start: 2039 Failed to initialize container "{vmid}"\n'
 )
+_FIRST_BOOT = 740_000  # bytes
 
 
 def start(arguments: Arguments) -> int:
@@ -64,8 +65,17 @@ def start_container(vmid: int, out: Out, skip_lock: bool = False) -> None:
     from . import runtime
 
     costs.spend("start")
+    _grow_at_first_start(vmid, points[0])
     runtime.start(vmid)
     hotplug.write_limits(vmid, config.keys)
+
+
+def _grow_at_first_start(vmid: int, root: Mount) -> None:
+    """A system's first boot writes some files; /var/lib/lxc/ID/config is there from the first start on."""
+    from . import storage
+
+    if not os.path.exists(paths.real(f"{paths.LXC}/{vmid}/config")):
+        storage.fill(root.volume, storage.usage(root.volume)[1] + _FIRST_BOOT)
 
 
 def _can_mount(point: Mount) -> bool:
