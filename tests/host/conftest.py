@@ -80,7 +80,7 @@ def start_sshd(folder: Path, *, port: int | None = None, extra: str = "") -> Ssh
     config.write_text(
         f"Port {port}\nListenAddress 127.0.0.1\nHostKey {folder / 'host_key'}\n"
         f"AuthorizedKeysFile {folder / 'authorized_keys'}\nPidFile none\nUsePAM no\nStrictModes no\n"
-        f"PermitRootLogin yes\nPasswordAuthentication no\n{extra}"
+        f"PermitRootLogin yes\nPasswordAuthentication no\nSetEnv FLEET_RUN={folder / 'run'}\n{extra}"
     )
     if os.geteuid() == 0:
         Path("/run/sshd").mkdir(exist_ok=True)  # sshd's privilege separation directory
@@ -105,6 +105,22 @@ def sshd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sshd]:
     yield server
     server.process.terminate()
     server.process.wait()
+
+
+@pytest.fixture(autouse=True)
+def _own_home(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Neither the keys nor the SSH configuration of whoever runs the tests take part in them."""
+    monkeypatch.setenv("HOME", str(tmp_path_factory.mktemp("home")))
+    monkeypatch.delenv("SSH_AUTH_SOCK", raising=False)
+
+
+@pytest.fixture
+def run_folder(sshd: Sshd, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The empty folder that stands for /run/fleet, over SSH and on this machine."""
+    folder = sshd.folder / "run"
+    shutil.rmtree(folder, ignore_errors=True)
+    monkeypatch.setenv("FLEET_RUN", str(folder))
+    return folder
 
 
 @pytest.fixture

@@ -85,7 +85,7 @@ def test_lines_come_as_they_are_written(shell: Shell) -> None:
 
 
 def test_one_can_talk_to_a_script(shell: Shell) -> None:
-    session = shell.open("echo ready; read -r word; echo \"got $word\"; exit 3")
+    session = shell.open('echo ready; read -r word; echo "got $word"; exit 3')
     assert session.line(5) == "ready"
     with pytest.raises(TimeoutError):
         session.line(0.05)
