@@ -8,7 +8,6 @@ mount hides.
 from __future__ import annotations
 
 import os
-import shutil
 
 from . import paths
 from .zfs_tree import Tree, ZfsError
@@ -87,6 +86,8 @@ def files(tree: Tree, name: str) -> str:
 
 def copy(tree: Tree, source: str, target: str) -> None:
     """Copy the files of a dataset or snapshot to the directory `target`, without those of file systems mounted inside."""
+    import shutil
+
     start = files(tree, source)
     skip: set[str] = set()
     where = tree.datasets[source]["mounted"] if "@" not in source else None
@@ -106,6 +107,8 @@ def copy(tree: Tree, source: str, target: str) -> None:
 
 def replace(tree: Tree, name: str, snapshot: str) -> None:
     """Put the files of a snapshot in the place of those of its dataset (a rollback)."""
+    import shutil
+
     node = tree.datasets[name]
     inner = sorted(mounted_below(tree, node["mounted"]), key=len) if node["mounted"] else []
     for other in reversed(inner):
@@ -121,6 +124,8 @@ def replace(tree: Tree, name: str, snapshot: str) -> None:
 
 def empty(place: str) -> None:
     """Remove everything inside a directory, which itself stays (and is made if it is missing)."""
+    import shutil
+
     os.makedirs(place, exist_ok=True)
     with os.scandir(place) as entries:
         for entry in entries:
@@ -132,6 +137,8 @@ def empty(place: str) -> None:
 
 def remove(tree: Tree, name: str) -> None:
     """Remove the files of a dataset or snapshot, and its mount point as zfs destroy does."""
+    import shutil
+
     if "@" not in name and tree.datasets[name]["mounted"]:
         place = paths.real(tree.datasets[name]["mounted"])
         unmount(tree, name)

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import os
 import re
-import shutil
 import time
 
 from . import machine, paths, zfs_data
@@ -474,11 +473,3 @@ def grow(tree: Tree, name: str, size: int) -> None:
     if short > 0:
         blocks[new_guid()] = short
         tree.touched()
-
-
-def copy_files(tree: Tree, source: str, target: str) -> None:
-    """Copy the files of one file system into another one, which is empty."""
-    scratch = zfs_data.store(f"copy-{new_guid()}")
-    zfs_data.copy(tree, source, scratch)
-    shutil.copytree(scratch, zfs_data.files(tree, target), symlinks=True, dirs_exist_ok=True)
-    shutil.rmtree(scratch)

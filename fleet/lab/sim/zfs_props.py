@@ -6,7 +6,7 @@ as the string that `zfs get -p` prints, except that "no quota" and "no reservati
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 _ONOFF = "on | off"
 _SIZE_NONE = "<size> | none"
@@ -162,8 +162,7 @@ PLAIN_NUMBERS = ("guid", "createtxg", "objsetid", "pbkdf2iters", "userrefs")
 BLOCK_SIZES = ("recordsize", "volblocksize")
 
 
-@dataclass(frozen=True, slots=True)
-class Prop:
+class Prop(NamedTuple):
     """One native property: `how` is r, o, i or d and `types` a string of f, v, s, b as in the table."""
 
     name: str

@@ -18,7 +18,6 @@ from __future__ import annotations
 
 import json
 import os
-import random
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -263,7 +262,7 @@ class Tree:
 
 def new_guid() -> str:
     """A random guid as ZFS has them."""
-    return str(random.getrandbits(63) | 1 << 62)
+    return str(int.from_bytes(os.urandom(8), "big") >> 1 | 1 << 62)
 
 
 def load() -> Tree:
