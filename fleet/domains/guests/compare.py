@@ -155,7 +155,8 @@ def _ignored(key: str, config: Config) -> bool:
 def _change(
     key: str, value: str | None, config: Config, *, running: bool, devices_hotplug: bool
 ) -> Change | None:
-    if normal(key, value) == normal(key, config.effective(key)):
+    actual = config.effective(key)
+    if value == actual or normal(key, value) == normal(key, actual):
         return None
     spec = KEYS.get(family(key))
     if value is None and spec is not None and not spec.deletable:

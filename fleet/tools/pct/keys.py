@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from enum import Enum, StrEnum
+from functools import cache
 
 from fleet.tools.props import parse_bool, parse_props, print_props
 from fleet.tools.sizes import parse_size
@@ -111,6 +112,7 @@ KEYS: dict[str, Key] = {
 _NUMBERED = re.compile(r"(net|mp|dev|unused)(\d+)")
 
 
+@cache  # asked some hundred times a container
 def family(key: str) -> str:
     """The entry of KEYS that a key belongs to: `net` for net0; the key itself where it stands alone."""
     match = _NUMBERED.fullmatch(key)
