@@ -1,0 +1,20 @@
+"""hosts.yml -> typed values, or everything that is wrong with it.
+
+    text --document--> plain values with lines --hosts_file--> layers --merge, build--> containers --check--> Inventory
+"""
+
+from pathlib import Path
+
+from fleet.inventory.values import Bridge, Declared, Inventory, Node, OpenPort, Service
+
+__all__ = ["Bridge", "Declared", "Inventory", "Node", "OpenPort", "Service", "load"]
+
+
+def load(path: str | Path) -> Inventory:
+    """What the file says; InventoryError with all of its problems, FleetError where it cannot be read.
+
+    pydantic and yaml are imported only here, so that whoever handles an Inventory need not pay for them.
+    """
+    from fleet.inventory.load import load_file  # noqa: PLC0415
+
+    return load_file(Path(path))

@@ -1,0 +1,314 @@
+"""What a layer may say of a container: `defaults`, a profile, or the container itself."""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Any, Literal
+
+from pydantic import BeforeValidator, Field, GetJsonSchemaHandler, PlainValidator, WithJsonSchema, model_validator
+from pydantic.json_schema import JsonSchemaValue
+from pydantic_core import CoreSchema, PydanticCustomError
+
+from fleet.inventory.document import Map
+from fleet.inventory.fields import (
+    AbsolutePath,
+    Bool,
+    Description,
+    DnsName,
+    DomainList,
+    GuestName,
+    IpList,
+    Mib,
+    ProtoPort,
+    PublicKey,
+    SwapMib,
+    Tags,
+    Text,
+    Vmid,
+    Volid,
+    Zone,
+    decimal_type,
+    text,
+    whole_type,
+    words,
+)
+from fleet.inventory.model import Section
+from fleet.inventory.props import Dev, Features, MountPoint, Net, Rootfs, Startup
+
+#: Families of numbered keys: name, type, highest number. In the models each is one field, `net[n]`, as Proxmox writes it.
+FAMILIES: dict[str, tuple[type, int]] = {"net": (Net, 31), "mp": (MountPoint, 255), "dev": (Dev, 255)}
+
+#: Lines of `pct config` that are no settings, and what to do with them.
+NO_SETTINGS = {
+    "lock": "is Proxmox's own state, not a setting; leave this line out",
+    "parent": "is Proxmox's own state, not a setting; leave this line out",
+    "snaptime": "is Proxmox's own state, not a setting; leave this line out",
+    "digest": "is Proxmox's own state, not a setting; leave this line out",
+    "password": "is no setting of fleet; give the guest ssh-public-keys",
+}
+
+_NUMBERED = re.compile(r"(net|mp|dev|unused)([0-9]+)")
+
+
+def _raw_lines(value: object) -> tuple[str, ...]:
+    """`lxc.key: value` lines, from a list or a block of text, as Proxmox writes them."""
+    if isinstance(value, Map):
+        lines = [f"{key}: {text(each)}" for key, each in value.items()]
+    elif isinstance(value, list):
+        lines = [text(line) if isinstance(line, str) else _single(line) for line in value]
+    else:
+        lines = text(value).splitlines()
+    return tuple(_raw_line(line.strip()) for line in lines if line.strip())
+
+
+def _single(line: object) -> str:
+    if isinstance(line, Map) and len(line) == 1:
+        return f"{next(iter(line))}: {text(next(iter(line.values())))}"
+    raise ValueError("must be a list of lines like 'lxc.mount.entry: /srv srv none bind'")
+
+
+#: Keys of LXC that Proxmox passes on (pve-facts 1.6).
+_RAW_KEYS = re.compile(
+    r"lxc\.(?:apparmor\.[a-z_.]+|include|arch|uts\.name|signal\.[a-z]+|init\.[a-z]+|pty\.max|console\.[a-z.]+|tty\.max"
+    r"|devtty\.dir|hook\.[a-z.-]+|hook|autodev(?:\.[a-z.]+)?|kmsg|mount\.(?:fstab|entry|auto)|mount|rootfs\.mount|cap\.(?:drop|keep)"
+    r"|seccomp\.(?:profile|[a-z.]+)|selinux\.[a-z.]+|notify\.[a-z.]+|idmap|log\.[a-z]+|start\.[a-z]+|group"
+    r"|environment(?:\.[a-z]+)?|cgroup2\.[a-z0-9_.]+|prlimit\.[a-z]+|net(?:\.[0-9]+)?\.[a-z0-9_.]+|sysctl\.[a-z0-9_.-]+|monitor\.[a-z.]+|no_new_privs)"
+)
+
+
+def _raw_line(line: str) -> str:
+    match = re.fullmatch(r"(lxc\.[a-zA-Z0-9_.-]+)\s*[:=]\s*(\S.*)?", line)
+    if not match:
+        raise ValueError(f"{line!r} is no lxc line; write it like 'lxc.mount.entry: /srv srv none bind'")
+    key, value = match[1], (match[2] or "").strip()
+    if re.search(r"[\x00-\x08\x0a-\x1f\x7f]", line):
+        raise ValueError(f"{key}: a line cannot hold control characters")
+    if key in ("lxc.rootfs.path", "lxc.rootfs.options"):
+        raise ValueError(f"{key} is Proxmox's own; it refuses this line (use rootfs)")
+    if key.startswith("lxc.cgroup."):
+        raise ValueError(f"{key} is cgroup v1, which LXC ignores; write lxc.cgroup2.{key.removeprefix('lxc.cgroup.')}")
+    if not _RAW_KEYS.fullmatch(key):
+        raise ValueError(f"{key} is no key that Proxmox passes on to LXC")
+    return f"{key}: {value}"
+
+
+def _env(value: object) -> str:
+    """NAME=VALUE of a text, or of a mapping with one entry."""
+    entries = [f"{key}={text(each)}" for key, each in value.items()] if isinstance(value, Map) else text(value).split("\0")
+    for entry in entries:
+        if not re.fullmatch(r"[A-Za-z0-9_]+=[^\x00-\x08\x0a-\x1f\x7f]*", entry):
+            raise ValueError(f"{entry!r} is no variable; write NAME=VALUE, or a mapping")
+    if len(entries) != 1:
+        raise ValueError("pct can set one variable only; write the others under raw: 'lxc.environment: NAME=VALUE'")
+    return entries[0]
+
+
+def _mounts(value: object) -> dict[str, Any]:
+    """What a guest says of each shared mount: {data: {}, docker: {size: 24G}}; None takes an inherited one away."""
+    if isinstance(value, str):
+        value = re.split(r"[\s,;]+", value)
+    if isinstance(value, Map):
+        entries: list[tuple[str, Any]] = [(name, {} if own is None else own) for name, own in value.items()]
+    elif isinstance(value, list):
+        entries = []
+        for each in value:
+            entries.extend(each.items() if isinstance(each, Map) else [(text(each), {})])
+    else:
+        raise ValueError("must be a list of names of `mounts`: [data, docker]")
+    made: dict[str, Any] = {}
+    for name, own in entries:
+        if name in made:
+            raise ValueError(f"{name!r} is given twice")
+        made[name] = own
+    return made
+
+
+_NAMES = WithJsonSchema({"type": ["string", "array"], "items": {"type": "string"}})
+Names = Annotated[tuple[Text, ...], words(r"\s;,"), _NAMES]
+Raw = Annotated[tuple[str, ...], PlainValidator(_raw_lines), WithJsonSchema({"type": ["string", "array"], "items": {"type": "string"}})]
+Env = Annotated[str, PlainValidator(_env), WithJsonSchema({"type": ["string", "object"], "additionalProperties": {"type": "string"}})]
+Mounts = Annotated[
+    dict[str, MountPoint | None],
+    BeforeValidator(_mounts),
+    WithJsonSchema({"type": ["string", "array"], "items": {"type": ["string", "object"]}}),
+]
+Entrypoint = Annotated[
+    str,
+    PlainValidator(lambda value: _entrypoint(value)),
+    WithJsonSchema({"type": "string"}),
+]
+
+
+def _entrypoint(value: object) -> str:
+    found = text(value)
+    if not re.fullmatch(r"[^\x00-\x08\x0a-\x1f\x7f]+", found):
+        raise ValueError("must be one line without control characters")
+    return found
+
+
+class Rule(Section):
+    """A port that is open, and for whom: `tcp/443`, or `{port: tcp/8080, source: [lan, vpn]}`."""
+
+    port: ProtoPort = Field(description="Protocol and port, or a range: `tcp/21115-21119`.")
+    source: Names = Field((), description="Names of firewall.aliases, or networks; without it: anybody.")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _short(cls, value: Any) -> Any:
+        return {"port": value} if isinstance(value, str) else value
+
+
+class GuestFirewall(Section):
+    """What is let in to a guest; everything else is dropped."""
+
+    accept_in: tuple[Rule, ...] = Field((), description="Open ports: `[tcp/32400, {port: tcp/8080, source: lan}]`.")
+
+
+class Service(Section):
+    """The service that a guest runs, which has the guest's name unless it says otherwise."""
+
+    kind: Literal["compose", "systemd", "openrc"] | None = Field(
+        None, description="How it runs: a Docker Compose stack, a systemd unit, or an OpenRC service."
+    )
+    name: Text | None = Field(None, description="Name of the unit, service or stack (default: the guest's).")
+    directory: AbsolutePath | None = Field(
+        None, description="Folder of a Compose stack (default: /docker/NAME, or /opt/NAME in a guest without /docker)."
+    )
+    package: Text | None = Field(None, description="Package to install (default: its name).")
+    ports: tuple[ProtoPort, ...] | None = Field(None, description="Ports it listens on (default: firewall.accept_in).")
+
+
+class GuestBackup(Section):
+    """How a guest is backed up."""
+
+    snapshots: Bool | None = Field(None, description="Whether it takes part in backup.snapshots (default yes).")
+    archives: Bool | None = Field(None, description="Whether it also gets vzdump archives, as backup.archives says (default no).")
+
+
+class GuestMonitor(Section):
+    """How a guest is watched."""
+
+    threshold: whole_type(1, 100) | None = Field(None, description="Percent at which memory or disk raise a warning.")  # type: ignore[valid-type]
+
+
+class Layer(Section):
+    """Settings of a container in Proxmox's own names. Layers are merged: defaults, profiles in their order, the container.
+
+    A single value overrides; property strings merge property by property; tags and mounts add up; null unsets.
+    """
+
+    profiles: Names | None = Field(None, description="Names of profiles, merged in this order.")
+    template: Text | None = Field(None, description="What it is created from: a key of storage.templates, or a volume id.")
+    category: Text | None = Field(None, description="A group for --limit category:NAME and the figures.")
+    description: Description | None = Field(None, description="Notes, as the web interface shows them.")
+    tags: Tags | None = Field(None, description="Tags: a list, or `a;b`. fleet's own tag, `fleet`, is always there.")
+    started: Bool | None = Field(None, description="Whether it is to be running (default yes).")
+    onboot: Bool | None = Field(None, description="Whether it starts with the node (default no).")
+    startup: Startup | None = Field(None, description="Place in the start-up order.")
+    depends_on: Names | None = Field(None, description="Guests that have to be up before it; checked against startup.")
+    protection: Bool | None = Field(None, description="Whether Proxmox refuses to remove it or its volumes.")
+    unprivileged: Bool | None = Field(None, description="Whether root inside is nobody outside (default yes). Fixed at creation.")
+
+    cores: whole_type(1, 8192) | None = Field(None, description="CPU cores (default: all).")  # type: ignore[valid-type]
+    cpulimit: decimal_type(0, 8192) | None = Field(None, description="CPU time in cores; 0 is no limit.")  # type: ignore[valid-type]
+    cpuunits: whole_type(0, 500000) | None = Field(None, description="CPU weight against other guests (default 100).")  # type: ignore[valid-type]
+    memory: Mib | None = Field(None, description="Memory in MiB (default 512).")
+    swap: SwapMib | None = Field(None, description="Swap in MiB (default 512).")
+
+    rootfs: Rootfs | None = Field(None, description="Volume of the root file system: `guests:8`. Required.")
+    mounts: Mounts | None = Field(None, description="Names of `mounts`, with own properties where wanted: `[data, {docker: {size: 24G}}]`.")
+    mp: dict[str, MountPoint | None] = Field({}, alias="mp[n]", description="Mount points `mp0` to `mp255` of this guest alone.")
+    net: dict[str, Net | None] = Field({}, alias="net[n]", description="Network interfaces `net0` to `net31`.")
+    dev: dict[str, Dev | None] = Field({}, alias="dev[n]", description="Devices of the host, `dev0` to `dev255`.")
+    features: Features | None = Field(None, description="What it may do beyond the usual.")
+    raw: Raw | None = Field(None, description="`lxc.*` lines, for what Proxmox has no key for.")
+
+    nameserver: IpList | None = Field(None, description="DNS servers (default: the node's).")
+    searchdomain: DomainList | None = Field(None, description="DNS search domains (default: the node's).")
+    timezone: Zone | None = Field(None, description="Time zone inside, or `host`.")
+    hookscript: Volid | None = Field(None, description="Script of content `snippets`: `local:snippets/hook.sh`.")
+    arch: Literal["amd64", "i386", "arm64", "armhf", "riscv32", "riscv64"] | None = Field(None, description="Architecture.")
+    ostype: (
+        Literal[
+            "debian", "devuan", "ubuntu", "centos", "fedora", "opensuse", "archlinux", "alpine", "gentoo", "nixos", "unmanaged"
+        ]
+        | None
+    ) = Field(None, description="Kind of system (default: as the template says).")
+    console: Bool | None = Field(None, description="Whether it has a console (default yes).")
+    tty: whole_type(0, 6) | None = Field(None, description="Number of terminals (default 2).")  # type: ignore[valid-type]
+    cmode: Literal["tty", "console", "shell"] | None = Field(None, description="What the console attaches to.")
+    entrypoint: Entrypoint | None = Field(None, description="Command run as init (Proxmox VE 9.1).")
+    env: Env | None = Field(None, description="One variable of init's environment, NAME=VALUE (Proxmox VE 9.1).")
+    debug: Bool | None = Field(None, description="Verbose log of the start.")
+    ssh_public_keys: tuple[PublicKey, ...] | None = Field(
+        None, alias="ssh-public-keys", description="Keys that may log in as root, put in at creation."
+    )
+
+    firewall: GuestFirewall | None = Field(None, description="Open ports.")
+    service: Service | None = Field(None, description="The service it runs.")
+    gpu: Bool | None = Field(None, description="Whether it uses the node's GPU; its devices are dev0, dev1 ...")
+    backup: GuestBackup | None = Field(None, description="How it is backed up.")
+    monitor: GuestMonitor | None = Field(None, description="How it is watched.")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _gather_numbered(cls, value: Any) -> Any:
+        if not isinstance(value, dict):
+            return value
+        made: dict[str, Any] = {}
+        families: dict[str, dict[str, Any]] = {}
+        for key, each in value.items():
+            match = _NUMBERED.fullmatch(key)
+            if match and match[1] in FAMILIES and (len(match[2]) == 1 or match[2][0] != "0") and int(match[2]) <= FAMILIES[match[1]][1]:
+                families.setdefault(f"{match[1]}[n]", {})[key] = each
+            else:
+                made[key] = each
+        return {**made, **families}
+
+    @model_validator(mode="before")
+    @classmethod
+    def _empty_is_absent(cls, value: Any) -> Any:
+        """In a layer null is said on purpose: it takes an inherited value away."""
+        if value is None:
+            return {}
+        if isinstance(value, dict):
+            return value
+        raise PydanticCustomError("fleet", "must be a mapping of keys, not {what}", {"what": _what(value)})
+
+    @classmethod
+    def __get_pydantic_json_schema__(cls, core: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
+        """The numbered keys as patterns."""
+        schema = handler.resolve_ref_schema(handler(core))
+        properties = schema["properties"]
+        patterns = {}
+        for family, (_, highest) in FAMILIES.items():
+            entry = properties.pop(f"{family}[n]")
+            digits = "[12]?[0-9]|3[01]" if highest == 31 else "[0-9]|[1-9][0-9]|1[0-9]{2}|2[0-4][0-9]|25[0-5]"
+            patterns[f"^{family}({digits})$"] = {**entry["additionalProperties"], "description": entry["description"]}
+        schema["patternProperties"] = patterns
+        return schema
+
+    def given(self) -> dict[str, Any]:
+        """What this layer says, by Proxmox's names; None for what it takes away."""
+        fields = type(self).model_fields
+        made: dict[str, Any] = {}
+        for name in self.model_fields_set:
+            if name in FAMILIES:
+                made.update(getattr(self, name))
+            else:
+                made[fields[name].alias or name] = getattr(self, name)
+        return made
+
+
+def _what(value: object) -> str:
+    return "a list" if isinstance(value, list) else f"the text {value!r}"
+
+
+class ContainerLayer(Layer):
+    """A container: what only it can say, and everything that `defaults` and `profiles` may say too."""
+
+    vmid: Vmid = Field(description="Its number on the node, 100 or more. Never changed.")
+    hostname: DnsName | None = Field(None, description="Its host name (default: its key in hosts.yml).")
+
+
+Containers = dict[GuestName, ContainerLayer]
