@@ -92,23 +92,25 @@ def _journal(blocks: int) -> int:
     return 262144
 
 
-def total(size: int) -> int:
-    """Bytes that df shows as the size of a file system made with this many: less tables, journal and superblocks."""
+def total(size: int, made: int | None = None) -> int:
+    """Bytes that df shows as the size of a file system: less tables, journal and superblocks.
+
+    `made` is its size when it was made, if it has grown since: the journal and the room for group descriptors stay as they were.
+    """
     blocks = size // BLOCK
-    descriptors = -(-groups(blocks) // 64)
-    reserved = min(-(-groups(min(blocks * 1024, 0xFFFFFFFF)) // 64) - descriptors, 1024)
+    first = (made or size) // BLOCK
+    descriptors = -(-groups(first) // 64)
+    reserved = min(-(-groups(min(first * 1024, 0xFFFFFFFF)) // 64) - descriptors, 1024)
     copies = len(super_groups(blocks)) + 1
-    overhead = (
-        inodes(blocks) // 16 + _journal(blocks) + copies * (1 + descriptors + reserved) + 2 * groups(blocks)
-    )
+    overhead = inodes(blocks) // 16 + _journal(first) + copies * (1 + descriptors + reserved) + 2 * groups(blocks)
     return max(blocks - overhead, 0) * BLOCK
 
 
-def available(size: int, used: int) -> int:
+def available(size: int, used: int, made: int | None = None) -> int:
     """Bytes that df shows as available: less 5 % for root and 2 % (at most 16 MiB) that the kernel keeps."""
     blocks = size // BLOCK
     kept = blocks // 20 + min(blocks // 50, 4096)
-    return max(total(size) - used - kept * BLOCK, 0)
+    return max(total(size, made) - used - kept * BLOCK, 0)
 
 
 def resize_offline(path: str, old: int, new: int, used: int, files: int) -> str:

@@ -39,7 +39,7 @@ def read() -> list[dict[str, Any]]:
             current = None
         elif words[0] == "iface" and len(words) >= 4:
             current = found.setdefault(
-                words[1], {"iface": words[1], "families": [], "priority": len(found) + 3}
+                words[1], {"iface": words[1], "families": [], "priority": len(found) + 2}
             )
             current["families"].append(words[2])
             current["method6" if words[2] == "inet6" else "method"] = words[3]

@@ -28,7 +28,7 @@ _PRE_START_FAILED = (
     'lxc_init: 845 Failed to run lxc.hook.pre-start for container "{vmid}"\n'
     '__lxc_start: 2039 Failed to initialize container "{vmid}"\n'
 )
-_FIRST_BOOT = 740_000  # bytes
+_FIRST_BOOT, _FIRST_BOOT_COMPRESSED = 740_000, 176_000  # bytes, on ext4 and on ZFS
 
 
 def start(arguments: Arguments) -> int:
@@ -75,7 +75,9 @@ def _grow_at_first_start(vmid: int, root: Mount) -> None:
     from . import storage
 
     if not os.path.exists(paths.real(f"{paths.LXC}/{vmid}/config")):
-        storage.fill(root.volume, storage.usage(root.volume)[1] + _FIRST_BOOT)
+        compressed = storage_cfg.get(mounts.storage_of(root.volume)).type == "zfspool"
+        written = _FIRST_BOOT_COMPRESSED if compressed else _FIRST_BOOT
+        storage.fill(root.volume, storage.usage(root.volume)[1] + written)
 
 
 def _can_mount(point: Mount) -> bool:

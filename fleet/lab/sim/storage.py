@@ -261,8 +261,8 @@ def usage(volid: str) -> tuple[int, int, int]:
         total, available, taken = store.status()
         return total, taken, available
     if isinstance(store, Directory | LvmThin):
-        room = store.filesystem(name)
-        return ext4.total(room), used, ext4.available(room, used)
+        room, made = store.filesystem(name), store.made(name)
+        return ext4.total(room, made), used, ext4.available(room, used, made)
     total, available, _ = store.status()
     quota = store.size(name)
     return (quota, used, min(quota - used, available)) if quota else (used + available, used, available)

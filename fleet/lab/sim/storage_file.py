@@ -178,6 +178,10 @@ class Directory:
         """Bytes of the file system in an image; the image's size if nothing is known of it."""
         return int(self.notes.get(name).get("fs") or self.size(name))
 
+    def made(self, name: str) -> int:
+        """Bytes of the file system in a volume when it was made."""
+        return int(self.notes.get(name).get("made") or self.filesystem(name))
+
     def used(self, name: str) -> int:
         """Bytes in use in a volume."""
         return int(self.notes.get(name).get("used", 0))
@@ -192,7 +196,7 @@ class Directory:
 
         size = self.size(name)
         out.write(ext4.mkfs_output(size, str(uuid4())))
-        self.notes.put(name, fs=size, used=EMPTY)
+        self.notes.put(name, fs=size, made=size, used=EMPTY)
 
     def resize(self, name: str, size: int, running: bool, out: Writer) -> None:
         """Grow an image and the file system in it."""
@@ -428,7 +432,8 @@ class Btrfs(Directory):
 def filesystem(path: str, used: int) -> tuple[int, int, int]:
     """(total, available, used) bytes of the file system of a path: machine.json's `filesystems`, with `used` added.
 
-    {"filesystems": {"/": {"size": BYTES, "used": BYTES}}}; the longest path that fits, 94 GiB with 4 GiB in use without any.
+    {"filesystems": {PATH: {"size": BYTES, "used": BYTES, "reserved": BYTES}}}: the longest path that fits, 94 GiB with
+    4 GiB in use without any. What is not said to be reserved is 5 % (ext4), or nothing (btrfs).
     """
     known = machine.facts().get("filesystems", {})
     best = max(
@@ -436,7 +441,8 @@ def filesystem(path: str, used: int) -> tuple[int, int, int]:
     )
     size = int(known[best]["size"]) if best else 94 << 30
     taken = (int(known[best].get("used", 0)) if best else 4 << 30) + used
-    kept = 0 if best and known[best].get("type") == "btrfs" else size // 20
+    usual = 0 if best and known[best].get("type") == "btrfs" else size // 20
+    kept = int(known[best].get("reserved", usual)) if best else usual
     return size, max(size - kept - taken, 0), min(taken, size)
 
 

@@ -99,6 +99,10 @@ class LvmThin:
         """Bytes of the file system in a volume."""
         return int(self.notes.get(name).get("fs") or self.size(name))
 
+    def made(self, name: str) -> int:
+        """Bytes of the file system in a volume when it was made."""
+        return int(self.notes.get(name).get("made") or self.filesystem(name))
+
     def used(self, name: str) -> int:
         """Bytes in use in a volume."""
         return int(self.notes.get(name).get("used", 0))
@@ -110,7 +114,7 @@ class LvmThin:
     def format(self, name: str, out: Writer) -> None:
         """mkfs.ext4 on a volume."""
         out.write(ext4.mkfs_output(self.size(name), str(uuid4())))
-        self.notes.put(name, fs=self.size(name), used=EMPTY)
+        self.notes.put(name, fs=self.size(name), made=self.size(name), used=EMPTY)
 
     def resize(self, name: str, size: int, running: bool, out: Writer) -> None:
         """Grow a volume and the file system in it."""

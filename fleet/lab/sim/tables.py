@@ -16,6 +16,7 @@ def text_of(value: object) -> str:
 
 def dump(value: object, pretty: bool = False) -> str:
     """JSON with sorted keys, compact or indented by three blanks."""
+    value = _rounded(value)
     if pretty:
         return json.dumps(value, sort_keys=True, indent=3, separators=(",", " : "), ensure_ascii=False)
     return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
