@@ -1,6 +1,6 @@
 """hosts.yml -> typed values, or everything that is wrong with it.
 
-    text --document--> plain values with lines --hosts_file--> layers --merge, build--> containers --check--> Inventory
+text --document--> plain values with lines --hosts_file--> layers --merge, build--> containers --check--> Inventory
 """
 
 from pathlib import Path
@@ -15,6 +15,6 @@ def load(path: str | Path) -> Inventory:
 
     pydantic and yaml are imported only here, so that whoever handles an Inventory need not pay for them.
     """
-    from fleet.inventory.load import load_file  # noqa: PLC0415
+    from fleet.inventory.reading import load_file  # noqa: PLC0415
 
     return load_file(Path(path))

@@ -79,7 +79,11 @@ class Builder:
         config = {key: printed(values[key]) for key in _PLAIN if key in values}
         for key in sorted(values):
             if family(key) in _FAMILIES or key in ("features", "startup"):
-                props = {name: printed(value) for name, value in values[key].items() if (name, value) != ("type", "veth")}
+                props = {
+                    name: printed(value)
+                    for name, value in values[key].items()
+                    if (name, value) != ("type", "veth")
+                }
                 required = {"net": "name", "dev": "path"}.get(family(key))
                 if required and required not in props:
                     like = "name=eth0" if required == "name" else "path=/dev/..."
@@ -97,7 +101,9 @@ class Builder:
             path = where(self._top, merged, "mounts")
             if shared is None:
                 if not self._findings.spoiled("mounts", name):
-                    self._findings.error(path, f"{name!r} is no mount of `mounts`{nearest(name, self._hosts.mounts)}")
+                    self._findings.error(
+                        path, f"{name!r} is no mount of `mounts`{nearest(name, self._hosts.mounts)}"
+                    )
                 continue
             props = merge_props({key: each for key, each in shared.given().items() if each is not None}, own)
             slot = props.get("slot")
@@ -120,8 +126,14 @@ class Builder:
             volume = props.get("storage") is not None or props.get("size") is not None
             if props.get("source") is not None and volume:
                 self._findings.error(path, "has both a source and a volume; keep source, or storage and size")
-            elif props.get("source") is None and props.get("storage") is None and not self._findings.spoiled(*path):
-                self._findings.error(path, "mounts nothing: write source: /path/on/the/node, or storage and size")
+            elif (
+                props.get("source") is None
+                and props.get("storage") is None
+                and not self._findings.spoiled(*path)
+            ):
+                self._findings.error(
+                    path, "mounts nothing: write source: /path/on/the/node, or storage and size"
+                )
 
     def _mount(self, merged: Merged, slot: str, props: Values, keys: tuple[str, ...]) -> Mount | None:
         if "mp" not in props:
@@ -132,10 +144,13 @@ class Builder:
             return None
         if "source" in props and ("storage" in props or "size" in props):
             self._findings.error(
-                where(self._top, merged, keys[0]), "has both a source and a volume; keep source, or storage and size"
+                where(self._top, merged, keys[0]),
+                "has both a source and a volume; keep source, or storage and size",
             )
             return None
-        return Mount(slot, props["mp"], props.get("source"), props.get("storage"), props.get("size"), _options(props))
+        return Mount(
+            slot, props["mp"], props.get("source"), props.get("storage"), props.get("size"), _options(props)
+        )
 
     def _apart(self, mounts: list[tuple[Mount, Path]]) -> None:
         """An error where two mounts of a guest want the same path or key."""
@@ -143,9 +158,13 @@ class Builder:
         slots: dict[str, str] = {}
         for mount, path in mounts:
             if mount.mp in paths:
-                self._findings.error(path, f"{mount.slot} and {paths[mount.mp]} are both mounted at {mount.mp}")
+                self._findings.error(
+                    path, f"{mount.slot} and {paths[mount.mp]} are both mounted at {mount.mp}"
+                )
             elif mount.slot in slots:
-                self._findings.error(path, f"{mount.mp} and {slots[mount.slot]} both want {mount.slot}; give one another slot")
+                self._findings.error(
+                    path, f"{mount.mp} and {slots[mount.slot]} both want {mount.slot}; give one another slot"
+                )
             paths.setdefault(mount.mp, mount.slot)
             slots.setdefault(mount.slot, mount.mp)
 
@@ -153,7 +172,11 @@ class Builder:
         missing = [name for name in ("storage", "size") if name not in props]
         if len(missing) == 2:
             what = "is missing" if not props else "storage and size are missing"
-            like = "guests:8, or {storage: guests, size: 8G}" if key == "rootfs" else "storage and size, or source"
+            like = (
+                "guests:8, or {storage: guests, size: 8G}"
+                if key == "rootfs"
+                else "storage and size, or source"
+            )
             self._missing(merged, key, f"{what}: write {like}")
         elif missing:
             like = "storage: guests" if missing == ["storage"] else "size: 8G"
@@ -164,7 +187,9 @@ class Builder:
         """An error, unless something at that place is wrong already and has been said."""
         if not any(self._findings.spoiled(*layer, key) for layer in merged.layers):
             path = where(self._top, merged, key)
-            self._findings.error((*path, part) if part else path, text.removeprefix(f"{part} ") if part else text)
+            self._findings.error(
+                (*path, part) if part else path, text.removeprefix(f"{part} ") if part else text
+            )
 
 
 def _options(props: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
@@ -175,15 +200,23 @@ def declared(merged: Merged, container: Container) -> Declared:
     """What is said of a container for domains that are still to come."""
     values = merged.values
     backup, monitor = values.get("backup", {}), values.get("monitor", {})
-    ports = tuple(OpenPort(rule.port, rule.source) for rule in values.get("firewall", {}).get("accept_in", ()))
+    ports = tuple(
+        OpenPort(rule.port, rule.source) for rule in values.get("firewall", {}).get("accept_in", ())
+    )
     return Declared(
         open_ports=ports,
-        service=_service(values["service"], container, ports) if values.get("service", {}).get("kind") else None,
+        service=_service(values["service"], container, ports)
+        if values.get("service", {}).get("kind")
+        else None,
         gpu=values.get("gpu", False),
         snapshots=backup.get("snapshots", True) is not False,
         archives=bool(backup.get("archives", False)),
         threshold=monitor.get("threshold"),
-        bridges=tuple(values[key]["bridge"] for key in sorted(values) if family(key) == "net" and "bridge" in values[key]),
+        bridges=tuple(
+            values[key]["bridge"]
+            for key in sorted(values)
+            if family(key) == "net" and "bridge" in values[key]
+        ),
     )
 
 
@@ -218,7 +251,11 @@ def storage_spec(hosts: HostsFile, top: Map) -> StorageSpec:
                 mountpoint=each.mountpoint,
                 quota=each.quota,
                 properties=tuple(
-                    sorted((key, printed(getattr(each, key))) for key in each.model_fields_set if key not in NO_PROPERTIES)
+                    sorted(
+                        (key, printed(getattr(each, key)))
+                        for key in each.model_fields_set
+                        if key not in NO_PROPERTIES
+                    )
                 ),
                 owner=each.owner,
                 mode=each.mode,
@@ -253,4 +290,3 @@ def storage_spec(hosts: HostsFile, top: Map) -> StorageSpec:
 def gib(size: int) -> str:
     """A size in GiB, as people say it: 30.75 GiB."""
     return f"{(Decimal(size) / 1024**3).normalize():f} GiB"
-

@@ -10,9 +10,10 @@ from typing import Any
 from fleet.domains.guests.spec import Container
 from fleet.inventory.build import gib
 from fleet.inventory.document import Map, Path, line_of
-from fleet.inventory.fields import MIB, ipv4_interface, subnet
+from fleet.inventory.fields import MIB
 from fleet.inventory.hosts_file import HostsFile
 from fleet.inventory.merge import Merged, where
+from fleet.inventory.net_fields import ipv4_interface, subnet
 from fleet.inventory.problems import Findings, nearest
 from fleet.inventory.values import Bridge
 from fleet.tools.pct.keys import family
@@ -47,7 +48,9 @@ def bridges(hosts: HostsFile) -> dict[str, Bridge]:
     for name, each in hosts.network.bridges.items():
         interface = ipv4_interface(each.address) if each.address else None
         network = interface.network if interface else IPv4Network(each.subnet) if each.subnet else None
-        made[name] = Bridge(name, network, str(interface.ip) if interface else None, each.gateway, each.ports, each.mtu)
+        made[name] = Bridge(
+            name, network, str(interface.ip) if interface else None, each.gateway, each.ports, each.mtu
+        )
     return made
 
 
@@ -85,17 +88,29 @@ class _Unique:
                 if owner != (guest.name, path):
                     who, theirs = owner
                     line = self._line(theirs)
-                    what = f"{shown} is {who}'s already (line {line})" if line else f"{shown} is {who}'s already"
+                    what = (
+                        f"{shown} is {who}'s already (line {line})" if line else f"{shown} is {who}'s already"
+                    )
                     self._findings.error(path, f"{what}; give one of them another {_NAMES[kind]}")
 
     def _claims(self, guest: Guest) -> Iterable[tuple[str, str, str, Path]]:
         own = ("containers", guest.name)
         yield "vmid", str(guest.merged.vmid), f"the VMID {guest.merged.vmid}", (*own, "vmid")
         hostname = guest.values.get("hostname", guest.name)
-        yield "hostname", hostname.lower(), f"the host name {hostname}", (*own, "hostname") if "hostname" in guest.values else own
+        yield (
+            "hostname",
+            hostname.lower(),
+            f"the host name {hostname}",
+            (*own, "hostname") if "hostname" in guest.values else own,
+        )
         for key, net in guest.nets:
             if "hwaddr" in net:
-                yield "mac", net["hwaddr"], f"the MAC address {net['hwaddr']}", where(self._top, guest.merged, key, "hwaddr")
+                yield (
+                    "mac",
+                    net["hwaddr"],
+                    f"the MAC address {net['hwaddr']}",
+                    where(self._top, guest.merged, key, "hwaddr"),
+                )
             for part in ("ip", "ip6"):
                 if "/" in net.get(part, ""):
                     address = str(ip_address(net[part].split("/")[0]))
@@ -105,12 +120,18 @@ class _Unique:
     def _taken(self) -> Iterable[tuple[tuple[str, str], tuple[str, Path]]]:
         for name, bridge in self._hosts.network.bridges.items():
             if bridge.address:
-                yield ("ip", bridge.address.split("/")[0]), ("the node", ("network", "bridges", name, "address"))
+                yield (
+                    ("ip", bridge.address.split("/")[0]),
+                    ("the node", ("network", "bridges", name, "address")),
+                )
             if bridge.gateway and bridge.ports:  # without ports the gateway is one of the guests
                 yield ("ip", bridge.gateway), ("the gateway", ("network", "bridges", name, "gateway"))
         server = self._hosts.wireguard.server if self._hosts.wireguard else None
         for name, peer in server.peers.items() if server else ():
-            yield ("ip", peer.address), (f"the WireGuard peer {name}", ("wireguard", "server", "peers", name, "address"))
+            yield (
+                ("ip", peer.address),
+                (f"the WireGuard peer {name}", ("wireguard", "server", "peers", name, "address")),
+            )
 
     def _line(self, path: Path) -> int:
         return line_of(self._top, path)
@@ -125,9 +146,18 @@ _NAMES = {"vmid": "VMID", "hostname": "hostname", "mac": "MAC address", "ip": "a
 def _bridges(hosts: HostsFile, findings: Findings) -> None:
     for name, each in hosts.network.bridges.items():
         path = ("network", "bridges", name)
-        network = ipv4_interface(each.address).network if each.address else IPv4Network(each.subnet) if each.subnet else None
+        network = (
+            ipv4_interface(each.address).network
+            if each.address
+            else IPv4Network(each.subnet)
+            if each.subnet
+            else None
+        )
         if each.address and each.subnet and str(network) != each.subnet:
-            findings.error((*path, "subnet"), f"{each.subnet} is not the network of address {each.address}; leave subnet out")
+            findings.error(
+                (*path, "subnet"),
+                f"{each.subnet} is not the network of address {each.address}; leave subnet out",
+            )
         if each.gateway and network is not None and IPv4Address(each.gateway) not in network:
             findings.error((*path, "gateway"), f"{each.gateway} is outside of {network}")
 
@@ -137,10 +167,14 @@ def _nets(guest: Guest, known: Mapping[str, Bridge], top: Map, findings: Finding
     gateways = [key for key, net in guest.nets if "gw" in net]
     if len(gateways) > 1:
         path = where(top, guest.merged, gateways[1], "gw")
-        findings.warning(path, f"{guest.name} has a gateway on {' and '.join(gateways)}; only one of them is used")
+        findings.warning(
+            path, f"{guest.name} has a gateway on {' and '.join(gateways)}; only one of them is used"
+        )
     for key, net in guest.nets:
         if (name := net.get("name")) is not None and names.setdefault(name, key) != key:
-            findings.error(where(top, guest.merged, key, "name"), f"{name} is the name of {names[name]} already")
+            findings.error(
+                where(top, guest.merged, key, "name"), f"{name} is the name of {names[name]} already"
+            )
         bridge = _bridge(guest, key, net, known, top, findings)
         _address(guest, key, net, bridge, top, findings)
 
@@ -155,9 +189,14 @@ def _bridge(
         return None
     bridge = known.get(name)
     if bridge is None and known and not findings.spoiled("network", "bridges"):
-        findings.error(where(top, guest.merged, key, "bridge"), f"{name!r} is no bridge of network.bridges{nearest(name, known)}")
+        findings.error(
+            where(top, guest.merged, key, "bridge"),
+            f"{name!r} is no bridge of network.bridges{nearest(name, known)}",
+        )
     if bridge is not None and net.get("mtu", 0) > bridge.mtu:
-        findings.error(where(top, guest.merged, key, "mtu"), f"{net['mtu']} is more than the {bridge.mtu} of {name}")
+        findings.error(
+            where(top, guest.merged, key, "mtu"), f"{net['mtu']} is more than the {bridge.mtu} of {name}"
+        )
     return bridge
 
 
@@ -169,7 +208,9 @@ def _address(
         if gw is not None:
             path = where(top, guest.merged, key, "gw")
             said = f"ip={ip}" if ip else "no ip"
-            findings.warning(path, f"{guest.name}'s {key} has {said}, so that its gateway {gw} is not used; write gw: null")
+            findings.warning(
+                path, f"{guest.name}'s {key} has {said}, so that its gateway {gw} is not used; write gw: null"
+            )
         return
     interface = ipv4_interface(ip)
     path = where(top, guest.merged, key, "ip")
@@ -179,14 +220,20 @@ def _address(
             return
         if interface.network != bridge.network:
             right = f"{interface.ip}/{bridge.network.prefixlen}"
-            findings.error(path, f"{ip} has another prefix length than {bridge.name}'s subnet {bridge.network}; write {right}")
+            findings.error(
+                path,
+                f"{ip} has another prefix length than {bridge.name}'s subnet {bridge.network}; write {right}",
+            )
             return
     if gw is not None:
         path = where(top, guest.merged, key, "gw")
         if IPv4Address(gw) == interface.ip:
             findings.error(path, f"{gw} is {guest.name}'s own address; a gateway is another machine")
         elif IPv4Address(gw) not in interface.network:
-            findings.error(path, f"the gateway {gw} is outside of {interface.network}, the network of {guest.name}'s {key}")
+            findings.error(
+                path,
+                f"the gateway {gw} is outside of {interface.network}, the network of {guest.name}'s {key}",
+            )
 
 
 # ── storage ───────────────────────────────────────────────────────────────────────────────────────
@@ -200,11 +247,20 @@ def _storage(hosts: HostsFile, findings: Findings) -> None:
         pool = name.split("/")[0]
         if pool not in section.pools:
             findings.error(path, f"{pool!r} is no pool of storage.pools{nearest(pool, section.pools)}")
-        if dataset.mountpoint and dataset.mountpoint.startswith("/") and places.setdefault(dataset.mountpoint, name) != name:
-            findings.error((*path, "mountpoint"), f"{dataset.mountpoint} is the mountpoint of {places[dataset.mountpoint]} already")
+        if (
+            dataset.mountpoint
+            and dataset.mountpoint.startswith("/")
+            and places.setdefault(dataset.mountpoint, name) != name
+        ):
+            findings.error(
+                (*path, "mountpoint"),
+                f"{dataset.mountpoint} is the mountpoint of {places[dataset.mountpoint]} already",
+            )
         if (dataset.owner or dataset.mode) and dataset.mountpoint in ("none", "legacy"):
             key = "owner" if dataset.owner else "mode"
-            findings.error((*path, key), f"a dataset that is not mounted (mountpoint: {dataset.mountpoint}) has none")
+            findings.error(
+                (*path, key), f"a dataset that is not mounted (mountpoint: {dataset.mountpoint}) has none"
+            )
     for name, entry in section.storages.items():
         _storage_entry(name, entry, hosts, findings)
     for name, template in section.templates.items():
@@ -216,11 +272,15 @@ def _storage_entry(name: str, entry: Any, hosts: HostsFile, findings: Findings) 
     spoiled = findings.spoiled(*path)
     if entry.type is None:
         if not entry.given and not spoiled:
-            findings.error((*path, "type"), "is missing: write zfspool or dir, or given: true if the storage is there already")
+            findings.error(
+                (*path, "type"),
+                "is missing: write zfspool or dir, or given: true if the storage is there already",
+            )
         return
-    needs, others = {"zfspool": ("pool", ("path", "is_mountpoint", "shared")), "dir": ("path", ("pool", "sparse", "mountpoint", "blocksize"))}[
-        entry.type
-    ]
+    needs, others = {
+        "zfspool": ("pool", ("path", "is_mountpoint", "shared")),
+        "dir": ("path", ("pool", "sparse", "mountpoint", "blocksize")),
+    }[entry.type]
     if getattr(entry, needs) is None and not entry.given and not spoiled:
         findings.error((*path, needs), f"is missing: a storage of type {entry.type} needs it")
     for key in others:
@@ -229,11 +289,16 @@ def _storage_entry(name: str, entry: Any, hosts: HostsFile, findings: Findings) 
     allowed = {"zfspool": {"images", "rootdir"}}.get(entry.type)
     for content in entry.content or ():
         if allowed and content not in allowed:
-            findings.error((*path, "content"), f"a zfspool cannot hold {content}; it holds images and rootdir")
+            findings.error(
+                (*path, "content"), f"a zfspool cannot hold {content}; it holds images and rootdir"
+            )
     datasets = {*hosts.storage.pools, *hosts.storage.datasets}
     if entry.type == "zfspool" and entry.pool is not None and entry.pool not in datasets and not entry.given:
         if not findings.spoiled("storage", "datasets") and not findings.spoiled("storage", "pools"):
-            findings.error((*path, "pool"), f"{entry.pool!r} is neither a pool nor a dataset declared here{nearest(entry.pool, datasets)}")
+            findings.error(
+                (*path, "pool"),
+                f"{entry.pool!r} is neither a pool nor a dataset declared here{nearest(entry.pool, datasets)}",
+            )
 
 
 def _content(hosts: HostsFile, findings: Findings, path: Path, storage: str, content: str) -> None:
@@ -243,7 +308,10 @@ def _content(hosts: HostsFile, findings: Findings, path: Path, storage: str, con
         if not findings.spoiled("storage", "storages", storage):
             findings.error(path, f"{storage!r} is no storage of storage.storages{nearest(storage, known)}")
     elif known[storage].content is not None and content not in (known[storage].content or ()):
-        findings.error(path, f"the storage {storage} is not for {content}; its content is {', '.join(known[storage].content or ())}")
+        findings.error(
+            path,
+            f"the storage {storage} is not for {content}; its content is {', '.join(known[storage].content or ())}",
+        )
 
 
 def _references(guest: Guest, hosts: HostsFile, top: Map, findings: Findings) -> None:
@@ -252,8 +320,15 @@ def _references(guest: Guest, hosts: HostsFile, top: Map, findings: Findings) ->
         path = where(top, guest.merged, "template")
         if ":" in template:
             _content(hosts, findings, path, template.split(":")[0], "vztmpl")
-        elif not template.startswith("/") and template not in hosts.storage.templates and not findings.spoiled("storage", "templates", template):
-            findings.error(path, f"{template!r} is no template of storage.templates{nearest(template, hosts.storage.templates)}")
+        elif (
+            not template.startswith("/")
+            and template not in hosts.storage.templates
+            and not findings.spoiled("storage", "templates", template)
+        ):
+            findings.error(
+                path,
+                f"{template!r} is no template of storage.templates{nearest(template, hosts.storage.templates)}",
+            )
     if (hook := guest.values.get("hookscript")) is not None:
         _content(hosts, findings, where(top, guest.merged, "hookscript"), hook.split(":")[0], "snippets")
     if "storage" in (rootfs := guest.values.get("rootfs", {})):
@@ -266,8 +341,13 @@ def _references(guest: Guest, hosts: HostsFile, top: Map, findings: Findings) ->
         if mount.storage is not None:
             _content(hosts, findings, path, mount.storage, "rootdir")
         elif mount.bind is not None and not mount.bind.startswith("/dev/") and mount.bind not in sources:
-            if not any(source and mount.bind.startswith(f"{source}/") for source in sources) and not findings.spoiled("storage"):
-                findings.warning(path, f"{mount.bind} is the mountpoint of no dataset declared here; it has to be on the node already")
+            if not any(
+                source and mount.bind.startswith(f"{source}/") for source in sources
+            ) and not findings.spoiled("storage"):
+                findings.warning(
+                    path,
+                    f"{mount.bind} is the mountpoint of no dataset declared here; it has to be on the node already",
+                )
     _quota(container, guest, hosts, top, findings)
 
 
@@ -278,19 +358,32 @@ def _quota(container: Container, guest: Guest, hosts: HostsFile, top: Map, findi
     for slot, storage, options in volumes:
         if ("quota", "1") not in options:
             continue
-        path = where(top, guest.merged, slot, "quota") if slot in guest.values else _mount_path(slot, guest, hosts, top)
+        path = (
+            where(top, guest.merged, slot, "quota")
+            if slot in guest.values
+            else _mount_path(slot, guest, hosts, top)
+        )
         entry = hosts.storage.storages.get(storage)
         if container.unprivileged:
             findings.error(path, "quotas work in privileged guests only (unprivileged: 0)")
         elif not storage or (entry is not None and entry.type == "zfspool"):
-            findings.error(path, "quotas work neither on ZFS nor on a bind mount; the volume's size is its limit")
+            findings.error(
+                path, "quotas work neither on ZFS nor on a bind mount; the volume's size is its limit"
+            )
 
 
 def _mount_path(slot: str, guest: Guest, hosts: HostsFile, top: Map) -> Path:
     """Where a mount of a guest is said: its own mpN, or the shared mount that it names."""
     if slot in guest.values:
         return where(top, guest.merged, slot)
-    name = next((name for name in guest.values.get("mounts", {}) if name in hosts.mounts and hosts.mounts[name].slot == slot), None)
+    name = next(
+        (
+            name
+            for name in guest.values.get("mounts", {})
+            if name in hosts.mounts and hosts.mounts[name].slot == slot
+        ),
+        None,
+    )
     return ("mounts", name) if name else where(top, guest.merged, "mounts")
 
 
@@ -302,10 +395,15 @@ def _room(guests: list[Guest], hosts: HostsFile, findings: Findings) -> None:
             continue
         containers = [guest.container for guest in guests if guest.container is not None]
         volumes = sum(each.rootfs_size for each in containers if each.rootfs_storage == name)
-        volumes += sum(mount.size or 0 for each in containers for mount in each.mounts if mount.storage == name)
+        volumes += sum(
+            mount.size or 0 for each in containers for mount in each.mounts if mount.storage == name
+        )
         if volumes > dataset.quota:
             path = ("storage", "datasets", entry.pool or "", "quota")
-            findings.warning(path, f"the volumes of storage {name} may take {gib(volumes)}, more than these {gib(dataset.quota)}")
+            findings.warning(
+                path,
+                f"the volumes of storage {name} may take {gib(volumes)}, more than these {gib(dataset.quota)}",
+            )
 
 
 # ── start-up order, memory ────────────────────────────────────────────────────────────────────────
@@ -325,18 +423,26 @@ def _dependencies(guests: list[Guest], hosts: HostsFile, top: Map, findings: Fin
             else:
                 _order(guest, other, top, findings)
     for circle in _circles(by_name):
-        findings.error(where(top, by_name[circle[0]].merged, "depends_on"), f"they depend on each other: {' -> '.join((*circle, circle[0]))}")
+        findings.error(
+            where(top, by_name[circle[0]].merged, "depends_on"),
+            f"they depend on each other: {' -> '.join((*circle, circle[0]))}",
+        )
 
 
 def _order(guest: Guest, needed: Guest, top: Map, findings: Findings) -> None:
     """What depends on another must not start with the node before it does."""
     path = where(top, guest.merged, "depends_on")
     if guest.values.get("started", True) and not needed.values.get("started", True):
-        findings.warning(path, f"{guest.name} depends on {needed.name}, which is not to be running (started: 0)")
+        findings.warning(
+            path, f"{guest.name} depends on {needed.name}, which is not to be running (started: 0)"
+        )
     if not guest.values.get("onboot", False):
         return
     if not needed.values.get("onboot", False):
-        findings.warning(path, f"{guest.name} starts with the node, {needed.name}, on which it depends, does not (onboot: 0)")
+        findings.warning(
+            path,
+            f"{guest.name} starts with the node, {needed.name}, on which it depends, does not (onboot: 0)",
+        )
     elif _place(guest) < _place(needed):
         mine, theirs = _said_order(guest), _said_order(needed)
         findings.error(
@@ -354,7 +460,11 @@ def _place(guest: Guest) -> tuple[float, int]:
 
 def _said_order(guest: Guest) -> str:
     order = guest.values.get("startup", {}).get("order")
-    return f"VMID {guest.merged.vmid}, no startup order" if order is None else f"startup order {order}, VMID {guest.merged.vmid}"
+    return (
+        f"VMID {guest.merged.vmid}, no startup order"
+        if order is None
+        else f"startup order {order}, VMID {guest.merged.vmid}"
+    )
 
 
 def _circles(by_name: Mapping[str, Guest]) -> list[tuple[str, ...]]:
@@ -366,7 +476,11 @@ def _circles(by_name: Mapping[str, Guest]) -> list[tuple[str, ...]]:
         name: str | None = start
         while name is not None:
             if name not in trail:
-                trail[name] = [each for each in by_name[name].values.get("depends_on", ()) if each in by_name and each != name]
+                trail[name] = [
+                    each
+                    for each in by_name[name].values.get("depends_on", ())
+                    if each in by_name and each != name
+                ]
             if not trail[name]:
                 done.add(name)
                 del trail[name]
@@ -386,10 +500,13 @@ def _circles(by_name: Mapping[str, Guest]) -> list[tuple[str, ...]]:
 def _memory(guests: list[Guest], hosts: HostsFile, findings: Findings) -> None:
     if not hosts.node.memory:
         return
-    wanted = sum(guest.values.get("memory", 512) for guest in guests if guest.values.get("started", True)) * MIB
+    wanted = (
+        sum(guest.values.get("memory", 512) for guest in guests if guest.values.get("started", True)) * MIB
+    )
     if wanted > hosts.node.memory:
         findings.warning(
-            ("node", "memory"), f"the guests that are to be running have {gib(wanted)} of memory, the node {gib(hosts.node.memory)}"
+            ("node", "memory"),
+            f"the guests that are to be running have {gib(wanted)} of memory, the node {gib(hosts.node.memory)}",
         )
 
 
@@ -406,12 +523,18 @@ def _sections(guests: list[Guest], hosts: HostsFile, findings: Findings) -> None
     if (wireguard := hosts.wireguard) is not None:
         guest(("wireguard", "gateway"), wireguard.gateway)
         if wireguard.network not in hosts.network.bridges and not findings.spoiled("network"):
-            findings.error(("wireguard", "network"), f"{wireguard.network!r} is no bridge of network.bridges{nearest(wireguard.network, hosts.network.bridges)}")
+            findings.error(
+                ("wireguard", "network"),
+                f"{wireguard.network!r} is no bridge of network.bridges{nearest(wireguard.network, hosts.network.bridges)}",
+            )
         ports: dict[str, str] = {}
         for number, forward in enumerate(wireguard.forwards):
             guest(("wireguard", "forwards", number, "to"), forward.to)
             if ports.setdefault(forward.port, forward.to) != forward.to:
-                findings.error(("wireguard", "forwards", number, "port"), f"{forward.port} leads to {ports[forward.port]} already")
+                findings.error(
+                    ("wireguard", "forwards", number, "port"),
+                    f"{forward.port} leads to {ports[forward.port]} already",
+                )
     if (monitoring := hosts.monitoring) is not None:
         for key in ("logs", "metrics"):
             if (keeper := getattr(monitoring, key)) is not None:
@@ -439,4 +562,7 @@ def _sources(guests: list[Guest], hosts: HostsFile, findings: Findings) -> None:
         try:
             subnet(source if "/" in source else f"{source}/32")
         except ValueError:
-            findings.error(path, f"{source!r} is neither an alias of firewall.aliases nor a network{nearest(source, aliases)}")
+            findings.error(
+                path,
+                f"{source!r} is neither an alias of firewall.aliases nor a network{nearest(source, aliases)}",
+            )

@@ -23,7 +23,9 @@ MAX_DEPTH = 40
 
 _LOADER = getattr(yaml, "CBaseLoader", yaml.BaseLoader)
 _NULL = frozenset({"", "~", "null", "Null", "NULL"})
-_TAGS = frozenset(f"tag:yaml.org,2002:{name}" for name in ("str", "int", "float", "bool", "null", "map", "seq"))
+_TAGS = frozenset(
+    f"tag:yaml.org,2002:{name}" for name in ("str", "int", "float", "bool", "null", "map", "seq")
+)
 
 
 class Map(dict[str, Value]):
@@ -73,7 +75,8 @@ def read(data: bytes) -> tuple[Map, tuple[tuple[int, Path, str], ...]]:
 
 def line_of(top: Map, path: Path) -> int:
     """The line of the deepest part of the path that the file has."""
-    line, value = 1, top
+    line = 1
+    value: Value = top
     for part in path:
         if isinstance(value, Map) and part in value.lines:
             line, value = value.lines[str(part)], value[str(part)]
@@ -117,28 +120,38 @@ class _Composer:
             raise DocumentError((0, (), "the file is empty; `inv init DIR` writes one to start from"))
         if not isinstance(top, Map):
             what = "a list" if isinstance(top, List) else "a text"
-            raise DocumentError((_line(event), (), f"the file is {what}; it has to be a mapping: node:, containers: ..."))
+            raise DocumentError(
+                (_line(event), (), f"the file is {what}; it has to be a mapping: node:, containers: ...")
+            )
         next(self._events)  # the document ends
         event = next(self._events)
         if not isinstance(event, yaml.StreamEndEvent):
-            raise DocumentError((_line(event), (), "a second document begins (---); hosts.yml is one document"))
+            raise DocumentError(
+                (_line(event), (), "a second document begins (---); hosts.yml is one document")
+            )
         return top
 
     def _value(self, event: Any, path: Path) -> Value:
         if isinstance(event, yaml.AliasEvent):
             return self._alias(event, path)
         if event.tag is not None and event.tag not in _TAGS and event.tag != "!":
-            self.faults.append((_line(event), path, f"the tag {_shown_tag(event.tag)} is not allowed; write the plain value"))
+            self.faults.append(
+                (_line(event), path, f"the tag {_shown_tag(event.tag)} is not allowed; write the plain value")
+            )
         if isinstance(event, yaml.ScalarEvent):
             value: Value = None if event.implicit[0] and event.value in _NULL else event.value
             if event.anchor:
                 self._anchors[event.anchor] = value
             return value
         if len(path) >= MAX_DEPTH:
-            raise DocumentError((_line(event), path[:3], f"the file is nested more than {MAX_DEPTH} levels deep"))
+            raise DocumentError(
+                (_line(event), path[:3], f"the file is nested more than {MAX_DEPTH} levels deep")
+            )
         if event.anchor:
             self._open.add(event.anchor)
-        made = self._map(event, path) if isinstance(event, yaml.MappingStartEvent) else self._list(event, path)
+        made = (
+            self._map(event, path) if isinstance(event, yaml.MappingStartEvent) else self._list(event, path)
+        )
         if event.anchor:
             self._open.discard(event.anchor)
             self._anchors[event.anchor] = made
@@ -151,7 +164,9 @@ class _Composer:
             line = _line(event)
             key = self._value(event, path)
             if isinstance(key, Map | List):
-                raise DocumentError((line, path, "a key has to be a text; a value that begins with { or [ needs quotes"))
+                raise DocumentError(
+                    (line, path, "a key has to be a text; a value that begins with { or [ needs quotes")
+                )
             key = "" if key is None else key
             here = (*path, key)
             value = self._value(next(self._events), here)
@@ -159,7 +174,9 @@ class _Composer:
                 merged.extend((each, line) for each in self._merged(value, line, here))
                 continue
             if key in made.lines:
-                self.faults.append((line, here, f"the key is here already, in line {made.lines[key]}; keep one of the two"))
+                self.faults.append(
+                    (line, here, f"the key is here already, in line {made.lines[key]}; keep one of the two")
+                )
                 continue
             made[key] = value
             made.lines[key] = line
@@ -189,16 +206,22 @@ class _Composer:
 
     def _alias(self, event: Any, path: Path) -> Value:
         if event.anchor in self._open:
-            raise DocumentError((_line(event), path, f"*{event.anchor} stands inside the very value that it names"))
+            raise DocumentError(
+                (_line(event), path, f"*{event.anchor} stands inside the very value that it names")
+            )
         if event.anchor not in self._anchors:
-            raise DocumentError((_line(event), path, f"*{event.anchor}: no value before this line is named &{event.anchor}"))
+            raise DocumentError(
+                (_line(event), path, f"*{event.anchor}: no value before this line is named &{event.anchor}")
+            )
         return self._anchors[event.anchor]
 
     @staticmethod
     def _grow(made: Map | List, value: Value, line: int) -> None:
         made.size += value.size if isinstance(value, Map | List) else 1
         if made.size > MAX_VALUES:
-            raise DocumentError((line, (), f"the aliases (*name) make more than {MAX_VALUES:,} values of this file"))
+            raise DocumentError(
+                (line, (), f"the aliases (*name) make more than {MAX_VALUES:,} values of this file")
+            )
 
 
 def _decode(data: bytes) -> str:
@@ -209,7 +232,11 @@ def _decode(data: bytes) -> str:
     except UnicodeDecodeError as error:
         line = data.count(b"\n", 0, error.start) + 1
         raise DocumentError(
-            (line, (), f"the file is not UTF-8: byte 0x{data[error.start]:02x}; save it with the encoding UTF-8")
+            (
+                line,
+                (),
+                f"the file is not UTF-8: byte 0x{data[error.start]:02x}; save it with the encoding UTF-8",
+            )
         ) from None
     if not text.strip():
         raise DocumentError((0, (), "the file is empty; `inv init DIR` writes one to start from"))
@@ -225,16 +252,26 @@ def _syntax(error: yaml.YAMLError, text: str) -> tuple[int, Path, str]:
     problem = str(getattr(error, "problem", None) or error).replace("\n", " ")
     number = mark.line if mark is not None else 0
     lines = text.splitlines() or [""]
-    indented = next((at for at in range(min(number, len(lines) - 1), -1, -1) if re.match(r" *\t", lines[at])), None)
+    indented = next(
+        (at for at in range(min(number, len(lines) - 1), -1, -1) if re.match(r" *\t", lines[at])), None
+    )
     if indented is not None and ("'\\t'" in problem or "tab" in problem or number - indented <= 1):
         return indented + 1, (), "a tab indents this line; YAML indents with blanks only"
     if "mapping values are not allowed" in problem:
-        return number + 1, (), "a second `: ` in one line; quote the value, or check the indentation of the line above"
+        return (
+            number + 1,
+            (),
+            "a second `: ` in one line; quote the value, or check the indentation of the line above",
+        )
     if "could not find expected ':'" in problem or "expected ':'" in problem:
         return number + 1, (), "a `:` is missing after a key; write `key: value`"
     if "undefined alias" in problem:
         return number + 1, (), f"{problem}; the value has to be named with & before"
-    return number + 1, (), f"not YAML: {problem}; check indentation, quotes and brackets here and in the line above"
+    return (
+        number + 1,
+        (),
+        f"not YAML: {problem}; check indentation, quotes and brackets here and in the line above",
+    )
 
 
 def _line(event: Any) -> int:

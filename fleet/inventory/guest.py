@@ -5,7 +5,13 @@ from __future__ import annotations
 import re
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field, GetJsonSchemaHandler, PlainValidator, WithJsonSchema, model_validator
+from pydantic import (
+    BeforeValidator,
+    Field,
+    GetJsonSchemaHandler,
+    WithJsonSchema,
+    model_validator,
+)
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema, PydanticCustomError
 
@@ -19,20 +25,21 @@ from fleet.inventory.fields import (
     GuestName,
     IpList,
     Mib,
-    ProtoPort,
     PublicKey,
+    Reads,
     SwapMib,
     Tags,
     Text,
     Vmid,
     Volid,
     Zone,
-    decimal_type,
+    decimal,
     text,
-    whole_type,
+    whole,
     words,
 )
 from fleet.inventory.model import Section
+from fleet.inventory.net_fields import ProtoPort
 from fleet.inventory.props import Dev, Features, MountPoint, Net, Rootfs, Startup
 
 #: Families of numbered keys: name, type, highest number. In the models each is one field, `net[n]`, as Proxmox writes it.
@@ -86,7 +93,9 @@ def _raw_line(line: str) -> str:
     if key in ("lxc.rootfs.path", "lxc.rootfs.options"):
         raise ValueError(f"{key} is Proxmox's own; it refuses this line (use rootfs)")
     if key.startswith("lxc.cgroup."):
-        raise ValueError(f"{key} is cgroup v1, which LXC ignores; write lxc.cgroup2.{key.removeprefix('lxc.cgroup.')}")
+        raise ValueError(
+            f"{key} is cgroup v1, which LXC ignores; write lxc.cgroup2.{key.removeprefix('lxc.cgroup.')}"
+        )
     if not _RAW_KEYS.fullmatch(key):
         raise ValueError(f"{key} is no key that Proxmox passes on to LXC")
     return f"{key}: {value}"
@@ -94,12 +103,18 @@ def _raw_line(line: str) -> str:
 
 def _env(value: object) -> str:
     """NAME=VALUE of a text, or of a mapping with one entry."""
-    entries = [f"{key}={text(each)}" for key, each in value.items()] if isinstance(value, Map) else text(value).split("\0")
+    entries = (
+        [f"{key}={text(each)}" for key, each in value.items()]
+        if isinstance(value, Map)
+        else text(value).split("\0")
+    )
     for entry in entries:
         if not re.fullmatch(r"[A-Za-z0-9_]+=[^\x00-\x08\x0a-\x1f\x7f]*", entry):
             raise ValueError(f"{entry!r} is no variable; write NAME=VALUE, or a mapping")
     if len(entries) != 1:
-        raise ValueError("pct can set one variable only; write the others under raw: 'lxc.environment: NAME=VALUE'")
+        raise ValueError(
+            "pct can set one variable only; write the others under raw: 'lxc.environment: NAME=VALUE'"
+        )
     return entries[0]
 
 
@@ -125,18 +140,16 @@ def _mounts(value: object) -> dict[str, Any]:
 
 _NAMES = WithJsonSchema({"type": ["string", "array"], "items": {"type": "string"}})
 Names = Annotated[tuple[Text, ...], words(r"\s;,"), _NAMES]
-Raw = Annotated[tuple[str, ...], PlainValidator(_raw_lines), WithJsonSchema({"type": ["string", "array"], "items": {"type": "string"}})]
-Env = Annotated[str, PlainValidator(_env), WithJsonSchema({"type": ["string", "object"], "additionalProperties": {"type": "string"}})]
+Raw = Annotated[
+    tuple[str, ...], Reads(_raw_lines, {"type": ["string", "array"], "items": {"type": "string"}})
+]
+Env = Annotated[str, Reads(_env, {"type": ["string", "object"], "additionalProperties": {"type": "string"}})]
 Mounts = Annotated[
     dict[str, MountPoint | None],
     BeforeValidator(_mounts),
     WithJsonSchema({"type": ["string", "array"], "items": {"type": ["string", "object"]}}),
 ]
-Entrypoint = Annotated[
-    str,
-    PlainValidator(lambda value: _entrypoint(value)),
-    WithJsonSchema({"type": "string"}),
-]
+Entrypoint = Annotated[str, Reads(lambda value: _entrypoint(value), {"type": "string"})]
 
 
 def _entrypoint(value: object) -> str:
@@ -161,7 +174,9 @@ class Rule(Section):
 class GuestFirewall(Section):
     """What is let in to a guest; everything else is dropped."""
 
-    accept_in: tuple[Rule, ...] = Field((), description="Open ports: `[tcp/32400, {port: tcp/8080, source: lan}]`.")
+    accept_in: tuple[Rule, ...] = Field(
+        (), description="Open ports: `[tcp/32400, {port: tcp/8080, source: lan}]`."
+    )
 
 
 class Service(Section):
@@ -172,23 +187,32 @@ class Service(Section):
     )
     name: Text | None = Field(None, description="Name of the unit, service or stack (default: the guest's).")
     directory: AbsolutePath | None = Field(
-        None, description="Folder of a Compose stack (default: /docker/NAME, or /opt/NAME in a guest without /docker)."
+        None,
+        description="Folder of a Compose stack (default: /docker/NAME, or /opt/NAME in a guest without /docker).",
     )
     package: Text | None = Field(None, description="Package to install (default: its name).")
-    ports: tuple[ProtoPort, ...] | None = Field(None, description="Ports it listens on (default: firewall.accept_in).")
+    ports: tuple[ProtoPort, ...] | None = Field(
+        None, description="Ports it listens on (default: firewall.accept_in)."
+    )
 
 
 class GuestBackup(Section):
     """How a guest is backed up."""
 
-    snapshots: Bool | None = Field(None, description="Whether it takes part in backup.snapshots (default yes).")
-    archives: Bool | None = Field(None, description="Whether it also gets vzdump archives, as backup.archives says (default no).")
+    snapshots: Bool | None = Field(
+        None, description="Whether it takes part in backup.snapshots (default yes)."
+    )
+    archives: Bool | None = Field(
+        None, description="Whether it also gets vzdump archives, as backup.archives says (default no)."
+    )
 
 
 class GuestMonitor(Section):
     """How a guest is watched."""
 
-    threshold: whole_type(1, 100) | None = Field(None, description="Percent at which memory or disk raise a warning.")  # type: ignore[valid-type]
+    threshold: Annotated[int, whole(1, 100)] | None = Field(
+        None, description="Percent at which memory or disk raise a warning."
+    )
 
 
 class Layer(Section):
@@ -198,47 +222,86 @@ class Layer(Section):
     """
 
     profiles: Names | None = Field(None, description="Names of profiles, merged in this order.")
-    template: Text | None = Field(None, description="What it is created from: a key of storage.templates, or a volume id.")
+    template: Text | None = Field(
+        None, description="What it is created from: a key of storage.templates, or a volume id."
+    )
     category: Text | None = Field(None, description="A group for --limit category:NAME and the figures.")
     description: Description | None = Field(None, description="Notes, as the web interface shows them.")
-    tags: Tags | None = Field(None, description="Tags: a list, or `a;b`. fleet's own tag, `fleet`, is always there.")
+    tags: Tags | None = Field(
+        None, description="Tags: a list, or `a;b`. fleet's own tag, `fleet`, is always there."
+    )
     started: Bool | None = Field(None, description="Whether it is to be running (default yes).")
     onboot: Bool | None = Field(None, description="Whether it starts with the node (default no).")
     startup: Startup | None = Field(None, description="Place in the start-up order.")
-    depends_on: Names | None = Field(None, description="Guests that have to be up before it; checked against startup.")
+    depends_on: Names | None = Field(
+        None, description="Guests that have to be up before it; checked against startup."
+    )
     protection: Bool | None = Field(None, description="Whether Proxmox refuses to remove it or its volumes.")
-    unprivileged: Bool | None = Field(None, description="Whether root inside is nobody outside (default yes). Fixed at creation.")
+    unprivileged: Bool | None = Field(
+        None, description="Whether root inside is nobody outside (default yes). Fixed at creation."
+    )
 
-    cores: whole_type(1, 8192) | None = Field(None, description="CPU cores (default: all).")  # type: ignore[valid-type]
-    cpulimit: decimal_type(0, 8192) | None = Field(None, description="CPU time in cores; 0 is no limit.")  # type: ignore[valid-type]
-    cpuunits: whole_type(0, 500000) | None = Field(None, description="CPU weight against other guests (default 100).")  # type: ignore[valid-type]
+    cores: Annotated[int, whole(1, 8192)] | None = Field(None, description="CPU cores (default: all).")
+    cpulimit: Annotated[str, decimal(0, 8192)] | None = Field(
+        None, description="CPU time in cores; 0 is no limit."
+    )
+    cpuunits: Annotated[int, whole(0, 500000)] | None = Field(
+        None, description="CPU weight against other guests (default 100)."
+    )
     memory: Mib | None = Field(None, description="Memory in MiB (default 512).")
     swap: SwapMib | None = Field(None, description="Swap in MiB (default 512).")
 
     rootfs: Rootfs | None = Field(None, description="Volume of the root file system: `guests:8`. Required.")
-    mounts: Mounts | None = Field(None, description="Names of `mounts`, with own properties where wanted: `[data, {docker: {size: 24G}}]`.")
-    mp: dict[str, MountPoint | None] = Field({}, alias="mp[n]", description="Mount points `mp0` to `mp255` of this guest alone.")
-    net: dict[str, Net | None] = Field({}, alias="net[n]", description="Network interfaces `net0` to `net31`.")
-    dev: dict[str, Dev | None] = Field({}, alias="dev[n]", description="Devices of the host, `dev0` to `dev255`.")
+    mounts: Mounts | None = Field(
+        None,
+        description="Names of `mounts`, with own properties where wanted: `[data, {docker: {size: 24G}}]`.",
+    )
+    mp: dict[str, MountPoint | None] = Field(
+        {}, alias="mp[n]", description="Mount points `mp0` to `mp255` of this guest alone."
+    )
+    net: dict[str, Net | None] = Field(
+        {}, alias="net[n]", description="Network interfaces `net0` to `net31`."
+    )
+    dev: dict[str, Dev | None] = Field(
+        {}, alias="dev[n]", description="Devices of the host, `dev0` to `dev255`."
+    )
     features: Features | None = Field(None, description="What it may do beyond the usual.")
     raw: Raw | None = Field(None, description="`lxc.*` lines, for what Proxmox has no key for.")
 
     nameserver: IpList | None = Field(None, description="DNS servers (default: the node's).")
     searchdomain: DomainList | None = Field(None, description="DNS search domains (default: the node's).")
     timezone: Zone | None = Field(None, description="Time zone inside, or `host`.")
-    hookscript: Volid | None = Field(None, description="Script of content `snippets`: `local:snippets/hook.sh`.")
-    arch: Literal["amd64", "i386", "arm64", "armhf", "riscv32", "riscv64"] | None = Field(None, description="Architecture.")
+    hookscript: Volid | None = Field(
+        None, description="Script of content `snippets`: `local:snippets/hook.sh`."
+    )
+    arch: Literal["amd64", "i386", "arm64", "armhf", "riscv32", "riscv64"] | None = Field(
+        None, description="Architecture."
+    )
     ostype: (
         Literal[
-            "debian", "devuan", "ubuntu", "centos", "fedora", "opensuse", "archlinux", "alpine", "gentoo", "nixos", "unmanaged"
+            "debian",
+            "devuan",
+            "ubuntu",
+            "centos",
+            "fedora",
+            "opensuse",
+            "archlinux",
+            "alpine",
+            "gentoo",
+            "nixos",
+            "unmanaged",
         ]
         | None
     ) = Field(None, description="Kind of system (default: as the template says).")
     console: Bool | None = Field(None, description="Whether it has a console (default yes).")
-    tty: whole_type(0, 6) | None = Field(None, description="Number of terminals (default 2).")  # type: ignore[valid-type]
-    cmode: Literal["tty", "console", "shell"] | None = Field(None, description="What the console attaches to.")
+    tty: Annotated[int, whole(0, 6)] | None = Field(None, description="Number of terminals (default 2).")
+    cmode: Literal["tty", "console", "shell"] | None = Field(
+        None, description="What the console attaches to."
+    )
     entrypoint: Entrypoint | None = Field(None, description="Command run as init (Proxmox VE 9.1).")
-    env: Env | None = Field(None, description="One variable of init's environment, NAME=VALUE (Proxmox VE 9.1).")
+    env: Env | None = Field(
+        None, description="One variable of init's environment, NAME=VALUE (Proxmox VE 9.1)."
+    )
     debug: Bool | None = Field(None, description="Verbose log of the start.")
     ssh_public_keys: tuple[PublicKey, ...] | None = Field(
         None, alias="ssh-public-keys", description="Keys that may log in as root, put in at creation."
@@ -246,7 +309,9 @@ class Layer(Section):
 
     firewall: GuestFirewall | None = Field(None, description="Open ports.")
     service: Service | None = Field(None, description="The service it runs.")
-    gpu: Bool | None = Field(None, description="Whether it uses the node's GPU; its devices are dev0, dev1 ...")
+    gpu: Bool | None = Field(
+        None, description="Whether it uses the node's GPU; its devices are dev0, dev1 ..."
+    )
     backup: GuestBackup | None = Field(None, description="How it is backed up.")
     monitor: GuestMonitor | None = Field(None, description="How it is watched.")
 
@@ -259,7 +324,12 @@ class Layer(Section):
         families: dict[str, dict[str, Any]] = {}
         for key, each in value.items():
             match = _NUMBERED.fullmatch(key)
-            if match and match[1] in FAMILIES and (len(match[2]) == 1 or match[2][0] != "0") and int(match[2]) <= FAMILIES[match[1]][1]:
+            if (
+                match
+                and match[1] in FAMILIES
+                and (len(match[2]) == 1 or match[2][0] != "0")
+                and int(match[2]) <= FAMILIES[match[1]][1]
+            ):
                 families.setdefault(f"{match[1]}[n]", {})[key] = each
             else:
                 made[key] = each
@@ -284,7 +354,10 @@ class Layer(Section):
         for family, (_, highest) in FAMILIES.items():
             entry = properties.pop(f"{family}[n]")
             digits = "[12]?[0-9]|3[01]" if highest == 31 else "[0-9]|[1-9][0-9]|1[0-9]{2}|2[0-4][0-9]|25[0-5]"
-            patterns[f"^{family}({digits})$"] = {**entry["additionalProperties"], "description": entry["description"]}
+            patterns[f"^{family}({digits})$"] = {
+                **entry["additionalProperties"],
+                "description": entry["description"],
+            }
         schema["patternProperties"] = patterns
         return schema
 

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from pydantic import Field
 
-from fleet.inventory.fields import Text
+from fleet.inventory.fields import GuestName, Text
 from fleet.inventory.guest import ContainerLayer, Layer
 from fleet.inventory.model import Section
-from fleet.inventory.fields import GuestName
 from fleet.inventory.props import SharedMount
 from fleet.inventory.sections import (
     BackupSection,
@@ -28,10 +27,12 @@ class HostsFile(Section):
 
     schema_: Text | None = Field(None, alias="$schema", description="Where an editor finds this schema.")
     node: NodeSection = Field(description="The Proxmox VE node, and how to reach it.")
-    network: NetworkSection = Field(NetworkSection(), description="The node's bridges.")
-    storage: StorageSection = Field(StorageSection(), description="Pools, datasets, storages and templates.")
+    network: NetworkSection = Field(default_factory=NetworkSection.absent, description="The node's bridges.")
+    storage: StorageSection = Field(
+        default_factory=StorageSection.absent, description="Pools, datasets, storages and templates."
+    )
     mounts: dict[Text, SharedMount] = Field({}, description="Mounts declared once, for guests to name.")
-    defaults: Layer = Field(Layer(), description="Settings of every container.")
+    defaults: Layer = Field(default_factory=Layer.absent, description="Settings of every container.")
     profiles: dict[Text, Layer] = Field({}, description="Settings that containers take by name.")
     containers: dict[GuestName, ContainerLayer] = Field({}, description="The containers by name.")
     firewall: FirewallSection | None = Field(None, description="Proxmox's firewall.")

@@ -34,7 +34,12 @@ def merge_all(hosts: HostsFile, findings: Findings) -> list[Merged]:
     """Every container, merged."""
     chains = _Chains(hosts, findings)
     return [
-        Merged(name, layer.vmid, merge(chains.below(name, layer), layer.given()), (*chains.paths(layer), ("containers", name)))
+        Merged(
+            name,
+            layer.vmid,
+            merge(chains.below(name, layer), layer.given()),
+            (*chains.paths(layer), ("containers", name)),
+        )
         for name, layer in hosts.containers.items()
     ]
 
@@ -140,7 +145,9 @@ class _Chains:
     def _known(self, path: Path, names: Iterable[str]) -> None:
         for name in names:
             if name not in self._hosts.profiles and not self._findings.spoiled("profiles", name):
-                self._findings.error((*path, "profiles"), f"{name!r} is no profile{nearest(name, self._hosts.profiles)}")
+                self._findings.error(
+                    (*path, "profiles"), f"{name!r} is no profile{nearest(name, self._hosts.profiles)}"
+                )
 
     def _circle(self, start: str) -> None:
         """An error where a profile includes itself, directly or through others."""
@@ -158,7 +165,10 @@ class _Chains:
             return False
 
         if follow(start) and start == min(trail):
-            self._findings.error(("profiles", start, "profiles"), f"the profiles include each other: {' -> '.join((*trail, start))}")
+            self._findings.error(
+                ("profiles", start, "profiles"),
+                f"the profiles include each other: {' -> '.join((*trail, start))}",
+            )
 
 
 def where(top: Map, merged: Merged, *keys: str) -> Path:
@@ -166,8 +176,12 @@ def where(top: Map, merged: Merged, *keys: str) -> Path:
     for layer in reversed(merged.layers):
         value: Any = top
         for part in layer:
-            value = value.get(part) if isinstance(value, Map) else None
-        if isinstance(value, Map) and value.get(keys[0]) is not None and _says(keys[0], value[keys[0]], keys[1:]):
+            value = value.get(str(part)) if isinstance(value, Map) else None
+        if (
+            isinstance(value, Map)
+            and value.get(keys[0]) is not None
+            and _says(keys[0], value[keys[0]], keys[1:])
+        ):
             return (*layer, *keys)
     return (*merged.layers[-1], *keys)
 
@@ -181,7 +195,9 @@ def _says(key: str, value: Any, rest: tuple[str, ...]) -> bool:
             props = parse_props(value, default)
         except ValueError:
             return False
-        return rest[0] in props or (default == "volume" and "volume" in props and rest[0] in ("storage", "size", "source"))
+        return rest[0] in props or (
+            default == "volume" and "volume" in props and rest[0] in ("storage", "size", "source")
+        )
     if isinstance(value, Map):
         return rest[0] in value or ("volume" in value and rest[0] in ("storage", "size", "source"))
     return False

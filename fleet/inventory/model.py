@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 from pydantic import BaseModel, ConfigDict, model_validator
 from pydantic_core import PydanticCustomError
@@ -23,10 +23,18 @@ class Section(BaseModel):
         if value is None:
             return {}
         if not isinstance(value, dict):
-            raise PydanticCustomError("fleet", "must be a mapping of keys, not {what}", {"what": kind_of(value)})
+            raise PydanticCustomError(
+                "fleet", "must be a mapping of keys, not {what}", {"what": kind_of(value)}
+            )
         if None in value.values():
-            return {key: each for key, each in value.items() if each is not None or key not in cls.keys()}
+            known = cls.keys()
+            return {key: each for key, each in value.items() if each is not None or key not in known}
         return value
+
+    @classmethod
+    def absent(cls) -> Self:
+        """The section as it is when the file does not have it."""
+        return cls.model_validate({})
 
     @classmethod
     def keys(cls) -> dict[str, str]:
@@ -50,14 +58,20 @@ class Props(BaseModel):
                 raise PydanticCustomError("fleet", "{says}", {"says": str(error)}) from None
         if not isinstance(value, dict):
             what = kind_of(value)
-            raise PydanticCustomError("fleet", "must be a text like key=value,key=value or a mapping, not {what}", {"what": what})
+            raise PydanticCustomError(
+                "fleet", "must be a text like key=value,key=value or a mapping, not {what}", {"what": what}
+            )
         for key, each in value.items():
             if isinstance(each, str) and "," in each:
                 raise PydanticCustomError(
-                    "fleet", "{key} holds a comma, which Proxmox cannot write in a property string", {"key": key}
+                    "fleet",
+                    "{key} holds a comma, which Proxmox cannot write in a property string",
+                    {"key": key},
                 )
             if isinstance(each, List | Map) and key not in cls.lists():
-                raise PydanticCustomError("fleet", "{key} must be one value, not {what}", {"key": key, "what": kind_of(each)})
+                raise PydanticCustomError(
+                    "fleet", "{key} must be one value, not {what}", {"key": key, "what": kind_of(each)}
+                )
         return cls.prepare(value)
 
     @classmethod

@@ -89,9 +89,15 @@ def said(error: ErrorDetails) -> str:
 def _missing(loc: tuple[str | int, ...]) -> str:
     model = model_at(loc[:-1])
     name = str(loc[-1])
-    field = next((each for key, each in model.model_fields.items() if (each.alias or key) == name), None) if model else None
+    field = (
+        next((each for key, each in model.model_fields.items() if (each.alias or key) == name), None)
+        if model
+        else None
+    )
     description = (field.description or "") if field else ""
-    return f"is missing: {description[:1].lower()}{description[1:].rstrip('.')}" if description else "is missing"
+    return (
+        f"is missing: {description[:1].lower()}{description[1:].rstrip('.')}" if description else "is missing"
+    )
 
 
 def _no_choice(given: object, expected: str) -> str:
@@ -106,7 +112,9 @@ def _unknown_key(loc: tuple[str | int, ...]) -> str:
     key, model = str(loc[-1]), model_at(loc[:-1])
     if model is None:
         return "unknown key"
-    known = [field.alias or name for name, field in model.model_fields.items() if "[n]" not in (field.alias or "")]
+    known = [
+        field.alias or name for name, field in model.model_fields.items() if "[n]" not in (field.alias or "")
+    ]
     if issubclass(model, Layer):
         if says := _no_layer_key(key, model):
             return says
@@ -149,7 +157,9 @@ def model_at(loc: Iterable[str | int]) -> type[BaseModel] | None:
 
 def _step(kind: Any, part: str | int) -> list[Any]:
     if isinstance(kind, type) and issubclass(kind, BaseModel):
-        fields = [field.annotation for name, field in kind.model_fields.items() if part in (field.alias, name)]
+        fields = [
+            field.annotation for name, field in kind.model_fields.items() if part in (field.alias, name)
+        ]
         return [inner for annotation in fields for inner in _plain(annotation)]
     if get_origin(kind) in (dict, tuple):
         return _plain(get_args(kind)[1 if get_origin(kind) is dict else 0])

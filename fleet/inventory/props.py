@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import Field, PlainValidator, WithJsonSchema
+from pydantic import Field
 from pydantic_core import PydanticCustomError
 
 from fleet.inventory.fields import (
@@ -18,20 +18,17 @@ from fleet.inventory.fields import (
     DeviceMode,
     IdMap,
     Interface,
-    Ipv4,
-    Ipv4Config,
-    Ipv6,
-    Ipv6Config,
-    Mac,
     MountPath,
+    Reads,
     Size,
     StorageId,
     Uid,
-    decimal_type,
+    decimal,
     text,
-    whole_type,
+    whole,
 )
 from fleet.inventory.model import Props
+from fleet.inventory.net_fields import Ipv4, Ipv4Config, Ipv6, Ipv6Config, Mac
 from fleet.tools.sizes import parse_size
 
 _OPTIONS = ("discard", "lazytime", "noatime", "nodev", "noexec", "nosuid")
@@ -67,10 +64,10 @@ def _trunks(value: object) -> str:
     return ";".join(sorted(set(parts), key=int))
 
 
-_TEXT_OR_LIST = WithJsonSchema({"type": ["string", "array", "integer"], "items": {"type": ["string", "integer"]}})
-MountOptions = Annotated[str, PlainValidator(_mount_options), _TEXT_OR_LIST]
-FileSystems = Annotated[str, PlainValidator(_file_systems), _TEXT_OR_LIST]
-Trunks = Annotated[str, PlainValidator(_trunks), _TEXT_OR_LIST]
+_TEXT_OR_LIST = {"type": ["string", "array", "integer"], "items": {"type": ["string", "integer"]}}
+MountOptions = Annotated[str, Reads(_mount_options, _TEXT_OR_LIST)]
+FileSystems = Annotated[str, Reads(_file_systems, _TEXT_OR_LIST)]
+Trunks = Annotated[str, Reads(_trunks, _TEXT_OR_LIST)]
 
 
 class Net(Props):
@@ -80,16 +77,22 @@ class Net(Props):
     bridge: Interface | None = Field(None, description="Bridge of the node, one of network.bridges.")
     ip: Ipv4Config | None = Field(None, description="IPv4 address with prefix length, `dhcp` or `manual`.")
     gw: Ipv4 | None = Field(None, description="IPv4 gateway.")
-    ip6: Ipv6Config | None = Field(None, description="IPv6 address with prefix length, `auto`, `dhcp` or `manual`.")
+    ip6: Ipv6Config | None = Field(
+        None, description="IPv6 address with prefix length, `auto`, `dhcp` or `manual`."
+    )
     gw6: Ipv6 | None = Field(None, description="IPv6 gateway.")
-    hwaddr: Mac | None = Field(None, description="MAC address. Proxmox makes one up and keeps it if this is not given.")
+    hwaddr: Mac | None = Field(
+        None, description="MAC address. Proxmox makes one up and keeps it if this is not given."
+    )
     firewall: Bool | None = Field(None, description="Whether Proxmox's firewall filters this interface.")
-    mtu: whole_type(64, 65535) | None = Field(None, description="MTU; no more than the bridge's.")  # type: ignore[valid-type]
-    tag: whole_type(1, 4094) | None = Field(None, description="VLAN.")  # type: ignore[valid-type]
+    mtu: Annotated[int, whole(64, 65535)] | None = Field(None, description="MTU; no more than the bridge's.")
+    tag: Annotated[int, whole(1, 4094)] | None = Field(None, description="VLAN.")
     trunks: Trunks | None = Field(None, description="VLANs passed through: `10;20`, or a list.")
-    rate: decimal_type(0) | None = Field(None, description="Limit in MB/s.")  # type: ignore[valid-type]
+    rate: Annotated[str, decimal(0)] | None = Field(None, description="Limit in MB/s.")
     link_down: Bool | None = Field(None, description="Whether the link is down.")
-    host_managed: Bool | None = Field(None, alias="host-managed", description="Whether the host configures it (Proxmox VE 9.1).")
+    host_managed: Bool | None = Field(
+        None, alias="host-managed", description="Whether the host configures it (Proxmox VE 9.1)."
+    )
     type: Literal["veth"] | None = Field(None, description="As `pct config` prints it; there is only `veth`.")
 
     @classmethod
@@ -110,8 +113,12 @@ class Volume(Props):
     quota: Bool | None = Field(None, description="User quotas; only in privileged guests, not on ZFS.")
     replicate: Bool | None = Field(None, description="Part of storage replication (default yes).")
     shared: Bool | None = Field(None, description="Says that the volume is there on all nodes.")
-    mountoptions: MountOptions | None = Field(None, description="Any of discard, lazytime, noatime, nodev, noexec, nosuid.")
-    idmap: IdMap | None = Field(None, description="`passthrough`, or a map like `u:0:0:1000` (Proxmox VE 9.2).")
+    mountoptions: MountOptions | None = Field(
+        None, description="Any of discard, lazytime, noatime, nodev, noexec, nosuid."
+    )
+    idmap: IdMap | None = Field(
+        None, description="`passthrough`, or a map like `u:0:0:1000` (Proxmox VE 9.2)."
+    )
 
     @classmethod
     def lists(cls) -> frozenset[str]:
@@ -136,11 +143,17 @@ def _volume(volume: str, has_size: bool, *, bind: bool) -> dict[str, str]:
     storage, colon, name = volume.partition(":")
     if not colon or not name:
         like = f"guests:8{f', or /{volume} for a path of the host' if bind else ''}"
-        raise PydanticCustomError("fleet", "{volume} is no volume; write STORAGE:GIB like {like}", {"volume": repr(volume), "like": like})
+        raise PydanticCustomError(
+            "fleet",
+            "{volume} is no volume; write STORAGE:GIB like {like}",
+            {"volume": repr(volume), "like": like},
+        )
     if not re.fullmatch(r"[0-9]+(\.[0-9]+)?", name):
         return {"storage": storage}  # the volume's name is Proxmox's business; the size stands in size=
     if has_size:
-        raise PydanticCustomError("fleet", "the size is given twice, as {volume} and as size=; keep one", {"volume": repr(volume)})
+        raise PydanticCustomError(
+            "fleet", "the size is given twice, as {volume} and as size=; keep one", {"volume": repr(volume)}
+        )
     mib = parse_size(f"{name}G") // 1024**2
     return {"storage": storage, "size": f"{mib}M"}
 
@@ -152,10 +165,14 @@ class Rootfs(Volume):
 class MountPoint(Volume):
     """A mount point: a volume, or a path of the host bound into the guest."""
 
-    source: AbsolutePath | None = Field(None, description="Path of the host to bind; instead of storage and size.")
+    source: AbsolutePath | None = Field(
+        None, description="Path of the host to bind; instead of storage and size."
+    )
     mp: MountPath | None = Field(None, description="Path inside the guest. Required.")
     backup: Bool | None = Field(None, description="Whether vzdump takes the volume along (default no).")
-    keepattrs: Bool | None = Field(None, description="Keep owner and mode of the mount point's directory (Proxmox VE 9.2).")
+    keepattrs: Bool | None = Field(
+        None, description="Keep owner and mode of the mount point's directory (Proxmox VE 9.2)."
+    )
 
 
 class Dev(Props):
@@ -166,19 +183,27 @@ class Dev(Props):
     path: Device | None = Field(None, description="The device node. Required.")
     mode: DeviceMode | None = Field(None, description="Its mode inside the guest: `0660`, the default.")
     uid: Uid | None = Field(None, description="Its owner, as the guest counts users (default 0).")
-    gid: Uid | None = Field(None, description="Its group, as the guest counts groups (default 0): `getent group render` says.")
+    gid: Uid | None = Field(
+        None, description="Its group, as the guest counts groups (default 0): `getent group render` says."
+    )
     deny_write: Bool | None = Field(None, alias="deny-write", description="Whether writing is forbidden.")
 
 
 class Features(Props):
     """What a container may do beyond the usual: `nesting=1,keyctl=1`, or `{nesting: true}`."""
 
-    nesting: Bool | None = Field(None, description="Containers inside, and systemd 257 (Debian 13) without trouble.")
-    keyctl: Bool | None = Field(None, description="The keyctl() call, which Docker in an unprivileged guest may need.")
+    nesting: Bool | None = Field(
+        None, description="Containers inside, and systemd 257 (Debian 13) without trouble."
+    )
+    keyctl: Bool | None = Field(
+        None, description="The keyctl() call, which Docker in an unprivileged guest may need."
+    )
     fuse: Bool | None = Field(None, description="FUSE file systems.")
     mknod: Bool | None = Field(None, description="Making device nodes in an unprivileged guest.")
     force_rw_sys: Bool | None = Field(None, description="/sys writable in an unprivileged guest.")
-    mount: FileSystems | None = Field(None, description="File systems that may be mounted: `nfs;cifs`, or a list.")
+    mount: FileSystems | None = Field(
+        None, description="File systems that may be mounted: `nfs;cifs`, or a list."
+    )
 
     @classmethod
     def lists(cls) -> frozenset[str]:
@@ -191,9 +216,13 @@ class Startup(Props):
 
     default_key: ClassVar[str] = "order"
 
-    order: whole_type(0) | None = Field(None, description="Smaller starts sooner, and stops later; without it: last.")  # type: ignore[valid-type]
-    up: whole_type(0) | None = Field(None, description="Seconds to wait after it until the next starts.")  # type: ignore[valid-type]
-    down: whole_type(0) | None = Field(None, description="Seconds it gets to shut down.")  # type: ignore[valid-type]
+    order: Annotated[int, whole(0)] | None = Field(
+        None, description="Smaller starts sooner, and stops later; without it: last."
+    )
+    up: Annotated[int, whole(0)] | None = Field(
+        None, description="Seconds to wait after it until the next starts."
+    )
+    down: Annotated[int, whole(0)] | None = Field(None, description="Seconds it gets to shut down.")
 
 
 def _slot(value: object) -> str:
@@ -203,10 +232,12 @@ def _slot(value: object) -> str:
     return found
 
 
-Slot = Annotated[str, PlainValidator(_slot), WithJsonSchema({"type": "string", "pattern": "^mp(0|[1-9][0-9]{0,2})$"})]
+Slot = Annotated[str, Reads(_slot, {"type": "string", "pattern": "^mp(0|[1-9][0-9]{0,2})$"})]
 
 
 class SharedMount(MountPoint):
     """A mount declared once: a directory of the host (`source`), or a kind of volume (`storage` and `size`)."""
 
-    slot: Slot | None = Field(None, description="The key of Proxmox that it takes in a guest: `mp0` to `mp255`. Required.")
+    slot: Slot | None = Field(
+        None, description="The key of Proxmox that it takes in a guest: `mp0` to `mp255`. Required."
+    )

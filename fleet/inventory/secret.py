@@ -44,18 +44,31 @@ _SECRET_VALUES = (
     (re.compile(r"https?://(?:\w+\.)?discord(?:app)?\.com/api/webhooks/\d+/[\w-]{8}"), "a Discord webhook"),
     (re.compile(r"https?://hooks\.slack\.com/services/\w+/\w+/\w{8}"), "a Slack webhook"),
     (re.compile(r"https?://api\.telegram\.org/bot\d+:[\w-]{8}"), "a Telegram bot's token"),
-    (re.compile(r"\b(?:discord|tgram|slack|gotify|pover|mailtos?|ntfys?)://[^\s/]*[\w-]{8}[^\s]*[:/@]\S"), "a notification URL with its token"),
+    (
+        re.compile(r"\b(?:discord|tgram|slack|gotify|pover|mailtos?|ntfys?)://[^\s/]*[\w-]{8}[^\s]*[:/@]\S"),
+        "a notification URL with its token",
+    ),
     (re.compile(r"\btk_[a-z0-9]{29}\b"), "an ntfy access token"),
-    (re.compile(r"\b(?:gh[pousr]_\w{30}|github_pat_\w{30}|glpat-[\w-]{20}|tskey-[\w-]{16}|xox[abprs]-[\w-]{10})"), "an access token"),
+    (
+        re.compile(
+            r"\b(?:gh[pousr]_\w{30}|github_pat_\w{30}|glpat-[\w-]{20}|tskey-[\w-]{16}|xox[abprs]-[\w-]{10})"
+        ),
+        "an access token",
+    ),
     (re.compile(r"\beyJ[\w-]{10,}\.eyJ[\w-]{10,}\."), "an access token"),
     (re.compile(r"[a-z][a-z0-9+.-]*://[^\s/:@]+:[^\s/@]+@"), "a URL with a password"),
-    (re.compile(r"[?&](?:token|auth|key|apikey|password|secret)=[^&\s]{6}", re.IGNORECASE), "a URL with a token"),
+    (
+        re.compile(r"[?&](?:token|auth|key|apikey|password|secret)=[^&\s]{6}", re.IGNORECASE),
+        "a URL with a token",
+    ),
 )
 _WIREGUARD_KEY = re.compile(r"(?<![A-Za-z0-9+/])[A-Za-z0-9+/]{42}[AEIMQUYcgkosw048]=(?![A-Za-z0-9+/=])")
 _ASSIGNED = re.compile(rf"(?:^|[\s,;_]){_SECRET_WORD}s?=(?!(?:env|file|command):)[^\s,;$]", re.IGNORECASE)
 
 #: One cheap look that every text without a secret fails: only what passes it is looked at more closely.
-_SUSPECT = re.compile(r"-----BEGIN|SECRET-KEY|://|[A-Za-z0-9+/]{42}|tk_|gh[a-z]_|github_pat|glpat-|tskey-|xox|eyJ|[a-zA-Z]=")
+_SUSPECT = re.compile(
+    r"-----BEGIN|SECRET-KEY|://|[A-Za-z0-9+/]{42}|tk_|gh[a-z]_|github_pat|glpat-|tskey-|xox|eyJ|[a-zA-Z]="
+)
 
 
 def in_clear(top: Value) -> Iterator[tuple[Path, str]]:

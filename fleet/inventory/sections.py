@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Annotated, Literal
 
-from pydantic import Field, PlainValidator, WithJsonSchema
+from pydantic import Field
 
 from fleet.inventory.fields import (
     AbsolutePath,
@@ -17,9 +17,7 @@ from fleet.inventory.fields import (
     Duration,
     FilePath,
     GuestName,
-    HostCidr,
     Interface,
-    Ipv4,
     IpList,
     Mode,
     Owner,
@@ -27,20 +25,20 @@ from fleet.inventory.fields import (
     Pool,
     Port,
     Prefix,
-    ProtoPort,
+    Reads,
     Secret,
     Size,
     StorageId,
-    Subnet,
     Text,
     WireguardPublicKey,
     Zone,
     text,
-    whole_type,
+    whole,
     words,
 )
-from fleet.inventory.guest import Names, Rule
+from fleet.inventory.guest import Rule
 from fleet.inventory.model import Props, Section
+from fleet.inventory.net_fields import HostCidr, Ipv4, ProtoPort, Subnet
 from fleet.tools.sizes import parse_size, print_size
 
 
@@ -50,11 +48,13 @@ def _address(value: object) -> str:
         user, _, host = found.partition("@")
         raise ValueError(f"{found!r} holds a user; write address: {host} and user: {user}")
     if not re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9_.-]*|[0-9A-Fa-f:]*:[0-9A-Fa-f:.]*(?:%[\w.-]+)?", found):
-        raise ValueError(f"{found!r} is no address; write lab, local, a host name, an IP address or an alias of ~/.ssh/config")
+        raise ValueError(
+            f"{found!r} is no address; write lab, local, a host name, an IP address or an alias of ~/.ssh/config"
+        )
     return found
 
 
-Address = Annotated[str, PlainValidator(_address), WithJsonSchema({"type": "string"})]
+Address = Annotated[str, Reads(_address, {"type": "string"})]
 
 
 # ── node and network ──────────────────────────────────────────────────────────────────────────────
@@ -68,15 +68,21 @@ class NodeSection(Section):
         description="`lab` for the simulated node, `local` on the node itself, or what you would give to ssh: a host"
         " name, an IP address, an alias of ~/.ssh/config."
     )
-    user: Text | None = Field(None, description="Who logs in (default: as ~/.ssh/config says, or root); others need sudo.")
+    user: Text | None = Field(
+        None, description="Who logs in (default: as ~/.ssh/config says, or root); others need sudo."
+    )
     port: Port | None = Field(None, description="SSH's port (default: as ~/.ssh/config says, or 22).")
     identity_file: FilePath | None = Field(
-        None, alias="identity-file", description="The private key's file (default: the agent's keys and ~/.ssh/config)."
+        None,
+        alias="identity-file",
+        description="The private key's file (default: the agent's keys and ~/.ssh/config).",
     )
     known_hosts: FilePath | None = Field(
         None, alias="known-hosts", description="File of the trusted host keys (default: ~/.ssh/known_hosts)."
     )
-    memory: Size | None = Field(None, description="Its memory, against which that of the guests is counted: `32G`.")
+    memory: Size | None = Field(
+        None, description="Its memory, against which that of the guests is counted: `32G`."
+    )
     timezone: Zone | None = Field(None, description="Its time zone.")
     gateway: Ipv4 | None = Field(None, description="Its gateway.")
     dns: IpList | None = Field(None, description="Its DNS servers.")
@@ -86,8 +92,12 @@ class NodeSection(Section):
 class NodeGpu(Section):
     """The GPU of the node."""
 
-    vendor: Literal["auto", "intel", "amd", "nvidia"] = Field("auto", description="Whose it is, or `auto`: found out on the node.")
-    devices: tuple[Device, ...] = Field((), description="Its device nodes: `[/dev/dri/card0, /dev/dri/renderD128]`.")
+    vendor: Literal["auto", "intel", "amd", "nvidia"] = Field(
+        "auto", description="Whose it is, or `auto`: found out on the node."
+    )
+    devices: tuple[Device, ...] = Field(
+        (), description="Its device nodes: `[/dev/dri/card0, /dev/dri/renderD128]`."
+    )
 
 
 class BridgeSection(Section):
@@ -96,8 +106,10 @@ class BridgeSection(Section):
     address: HostCidr | None = Field(None, description="The node's own address on it, with prefix length.")
     subnet: Subnet | None = Field(None, description="Its network, where the node has no address on it.")
     gateway: Ipv4 | None = Field(None, description="The way out of it.")
-    ports: Annotated[tuple[Interface, ...], words(r"\s,;")] = Field((), description="Interfaces of the node that are its ports; none: isolated.")
-    mtu: whole_type(64, 65535) = Field(1500, description="Its MTU, which a guest's cannot exceed.")  # type: ignore[valid-type]
+    ports: Annotated[tuple[Interface, ...], words(r"\s,;")] = Field(
+        (), description="Interfaces of the node that are its ports; none: isolated."
+    )
+    mtu: Annotated[int, whole(64, 65535)] = Field(1500, description="Its MTU, which a guest's cannot exceed.")
 
 
 class NetworkSection(Section):
@@ -109,15 +121,9 @@ class NetworkSection(Section):
 # ── storage ───────────────────────────────────────────────────────────────────────────────────────
 
 
-ZfsPath = Annotated[
-    str,
-    PlainValidator(lambda value: _zfs_path(value)),
-    WithJsonSchema({"type": "string"}),
-]
+ZfsPath = Annotated[str, Reads(lambda value: _zfs_path(value), {"type": "string"})]
 RecordSize = Annotated[
-    str,
-    PlainValidator(lambda value: _record_size(value)),
-    WithJsonSchema({"type": "string", "pattern": "^[0-9]+[KkMm]?$"}),
+    str, Reads(lambda value: _record_size(value), {"type": "string", "pattern": "^[0-9]+[KkMm]?$"})
 ]
 _OnOff = Literal["on", "off"]
 _Cache = Literal["all", "metadata", "none"]
@@ -126,25 +132,32 @@ _Cache = Literal["all", "metadata", "none"]
 class DatasetSection(Section):
     """A ZFS dataset, in ZFS's own property names. It is made where it is missing, and never destroyed."""
 
-    mountpoint: AbsolutePath | Literal["none", "legacy"] | None = Field(None, description="Where the node mounts it.")
+    mountpoint: AbsolutePath | Literal["none", "legacy"] | None = Field(
+        None, description="Where the node mounts it."
+    )
     quota: Size | None = Field(None, description="Most that it and all below it may hold: `10T`.")
     owner: Owner | None = Field(
-        None, description="UID:GID of its directory as the node counts; `100000:100000` is root of unprivileged guests."
+        None,
+        description="UID:GID of its directory as the node counts; `100000:100000` is root of unprivileged guests.",
     )
     mode: Mode | None = Field(None, description="Mode of its directory: `2775`.")
-    compression: Annotated[
-        str,
-        PlainValidator(lambda value: _compression(value)),
-        WithJsonSchema({"type": ["string", "boolean"]}),
-    ] | None = Field(None, description="`lz4`, `zstd`, `zstd-3`, `off` ...")
+    compression: (
+        Annotated[str, Reads(lambda value: _compression(value), {"type": ["string", "boolean"]})] | None
+    ) = Field(None, description="`lz4`, `zstd`, `zstd-3`, `off` ...")
     recordsize: RecordSize | None = Field(None, description="Largest block: `128K` or `1M`; a power of 2.")
     atime: _OnOff | None = Field(None, description="Whether reading a file writes its access time.")
     relatime: _OnOff | None = Field(None, description="Access times now and then only.")
     acltype: Literal["off", "nfsv4", "posix", "posixacl"] | None = Field(None, description="Kind of ACLs.")
-    xattr: Literal["on", "off", "sa", "dir"] | None = Field(None, description="How extended attributes are kept.")
-    dnodesize: Literal["legacy", "auto", "1k", "2k", "4k", "8k", "16k"] | None = Field(None, description="Size of dnodes.")
+    xattr: Literal["on", "off", "sa", "dir"] | None = Field(
+        None, description="How extended attributes are kept."
+    )
+    dnodesize: Literal["legacy", "auto", "1k", "2k", "4k", "8k", "16k"] | None = Field(
+        None, description="Size of dnodes."
+    )
     sync: Literal["standard", "always", "disabled"] | None = Field(None, description="When writes are safe.")
-    logbias: Literal["latency", "throughput"] | None = Field(None, description="What synchronous writes are tuned for.")
+    logbias: Literal["latency", "throughput"] | None = Field(
+        None, description="What synchronous writes are tuned for."
+    )
     primarycache: _Cache | None = Field(None, description="What the ARC keeps.")
     secondarycache: _Cache | None = Field(None, description="What the L2ARC keeps.")
     snapdir: Literal["hidden", "visible"] | None = Field(None, description="Whether .zfs shows.")
@@ -170,7 +183,9 @@ def _record_size(value: object) -> str:
 
 def _compression(value: object) -> str:
     found = text(value)
-    if not re.fullmatch(r"on|off|lz4|lzjb|zle|gzip(?:-[1-9])?|zstd(?:-(?:[1-9]|1[0-9]))?|zstd-fast(?:-[1-9][0-9]*)?", found):
+    if not re.fullmatch(
+        r"on|off|lz4|lzjb|zle|gzip(?:-[1-9])?|zstd(?:-(?:[1-9]|1[0-9]))?|zstd-fast(?:-[1-9][0-9]*)?", found
+    ):
         raise ValueError(f"{found!r} is no compression of ZFS; write lz4, zstd, zstd-3, gzip or off")
     return found
 
@@ -188,18 +203,26 @@ def _zfs_path(value: object) -> str:
 class StorageEntry(Section):
     """A storage of Proxmox, as in storage.cfg. It is added where it is missing."""
 
-    type: Literal["zfspool", "dir"] | None = Field(None, description="Its type. Required unless it is `given`.")
-    pool: ZfsPath | None = Field(None, description="zfspool: the pool or dataset that holds the volumes: `tank/guests`.")
+    type: Literal["zfspool", "dir"] | None = Field(
+        None, description="Its type. Required unless it is `given`."
+    )
+    pool: ZfsPath | None = Field(
+        None, description="zfspool: the pool or dataset that holds the volumes: `tank/guests`."
+    )
     path: AbsolutePath | None = Field(None, description="dir: its folder.")
     content: Annotated[tuple[_CONTENT, ...], words(r"\s,;")] | None = Field(
         None, description="What it may hold: `[rootdir, images]`."
     )
     sparse: Bool | None = Field(None, description="zfspool: volumes take only the space that they use.")
-    mountpoint: AbsolutePath | None = Field(None, description="zfspool: where the volumes are mounted (default: /POOL).")
-    blocksize: Annotated[str, PlainValidator(lambda value: _blocksize(value)), WithJsonSchema({"type": "string"})] | None = Field(
+    mountpoint: AbsolutePath | None = Field(
+        None, description="zfspool: where the volumes are mounted (default: /POOL)."
+    )
+    blocksize: Annotated[str, Reads(lambda value: _blocksize(value), {"type": "string"})] | None = Field(
         None, description="zfspool: block size of volumes of VMs: `16k`."
     )
-    is_mountpoint: Bool | None = Field(None, description="dir: refuse to work unless something is mounted there.")
+    is_mountpoint: Bool | None = Field(
+        None, description="dir: refuse to work unless something is mounted there."
+    )
     shared: Bool | None = Field(None, description="dir: the same on all nodes.")
     given: Bool = Field(False, description="It is there already, and left as it is.")
 
@@ -215,16 +238,22 @@ class TemplateSection(Section):
     """A container template; the newest file that begins with `prefix` is downloaded where none is there."""
 
     storage: StorageId = Field(description="Storage that holds it (content vztmpl).")
-    prefix: Prefix = Field(description="Beginning of its file name: `debian-13-standard`. Versions come and go.")
+    prefix: Prefix = Field(
+        description="Beginning of its file name: `debian-13-standard`. Versions come and go."
+    )
 
 
 class StorageSection(Section):
     """The node's storage."""
 
-    pools: Annotated[tuple[Pool, ...], words(r"\s,;")] = Field((), description="ZFS pools, which have to be there.")
+    pools: Annotated[tuple[Pool, ...], words(r"\s,;")] = Field(
+        (), description="ZFS pools, which have to be there."
+    )
     datasets: dict[DatasetName, DatasetSection] = Field({}, description="Datasets by name: `tank/data`.")
     storages: dict[StorageId, StorageEntry] = Field({}, description="Storages of Proxmox by id.")
-    templates: dict[Text, TemplateSection] = Field({}, description="Container templates, under names of your own.")
+    templates: dict[Text, TemplateSection] = Field(
+        {}, description="Container templates, under names of your own."
+    )
 
 
 # ── declared, not managed yet ─────────────────────────────────────────────────────────────────────
@@ -234,10 +263,16 @@ class FirewallSection(Section):
     """Proxmox's firewall, for the whole node; what a guest lets in stands in the guest."""
 
     enable: Bool = Field(True, description="Whether it is on.")
-    policy_in: Literal["ACCEPT", "DROP", "REJECT"] = Field("DROP", description="What becomes of incoming packets without a rule.")
-    policy_out: Literal["ACCEPT", "DROP", "REJECT"] = Field("ACCEPT", description="What becomes of outgoing ones.")
+    policy_in: Literal["ACCEPT", "DROP", "REJECT"] = Field(
+        "DROP", description="What becomes of incoming packets without a rule."
+    )
+    policy_out: Literal["ACCEPT", "DROP", "REJECT"] = Field(
+        "ACCEPT", description="What becomes of outgoing ones."
+    )
     aliases: dict[Text, Subnet] = Field({}, description="Names of networks, for `source`.")
-    accept_in: tuple[Rule, ...] = Field((), description="Ports open on every guest, such as SSH from the LAN.")
+    accept_in: tuple[Rule, ...] = Field(
+        (), description="Ports open on every guest, such as SSH from the LAN."
+    )
     ping: Bool = Field(True, description="Whether guests answer ping.")
 
 
@@ -259,8 +294,12 @@ class WireguardServer(Section):
 class WireguardClient(Section):
     """The way out, through a VPN provider."""
 
-    config: Secret = Field(description="The provider's configuration file: a reference, since its private key is in it.")
-    kill_switch: Bool = Field(True, alias="kill-switch", description="Nothing leaves by any other way while the tunnel is down.")
+    config: Secret = Field(
+        description="The provider's configuration file: a reference, since its private key is in it."
+    )
+    kill_switch: Bool = Field(
+        True, alias="kill-switch", description="Nothing leaves by any other way while the tunnel is down."
+    )
 
 
 class PortForward(Section):
@@ -278,18 +317,24 @@ class WireguardSection(Section):
     network: Interface = Field(description="The bridge whose guests have no other way out.")
     client: WireguardClient | None = Field(None, description="The way out.")
     server: WireguardServer | None = Field(None, description="The way in.")
-    forwards: tuple[PortForward, ...] = Field((), description="Ports of the gateway that lead to guests behind it.")
+    forwards: tuple[PortForward, ...] = Field(
+        (), description="Ports of the gateway that lead to guests behind it."
+    )
 
 
 class Prune(Props):
     """How many backups are kept: `keep-daily=7`."""
 
-    keep_last: whole_type(0) | None = Field(None, alias="keep-last", description="The newest.")  # type: ignore[valid-type]
-    keep_hourly: whole_type(0) | None = Field(None, alias="keep-hourly", description="One an hour.")  # type: ignore[valid-type]
-    keep_daily: whole_type(0) | None = Field(None, alias="keep-daily", description="One a day.")  # type: ignore[valid-type]
-    keep_weekly: whole_type(0) | None = Field(None, alias="keep-weekly", description="One a week.")  # type: ignore[valid-type]
-    keep_monthly: whole_type(0) | None = Field(None, alias="keep-monthly", description="One a month.")  # type: ignore[valid-type]
-    keep_yearly: whole_type(0) | None = Field(None, alias="keep-yearly", description="One a year.")  # type: ignore[valid-type]
+    keep_last: Annotated[int, whole(0)] | None = Field(None, alias="keep-last", description="The newest.")
+    keep_hourly: Annotated[int, whole(0)] | None = Field(
+        None, alias="keep-hourly", description="One an hour."
+    )
+    keep_daily: Annotated[int, whole(0)] | None = Field(None, alias="keep-daily", description="One a day.")
+    keep_weekly: Annotated[int, whole(0)] | None = Field(None, alias="keep-weekly", description="One a week.")
+    keep_monthly: Annotated[int, whole(0)] | None = Field(
+        None, alias="keep-monthly", description="One a month."
+    )
+    keep_yearly: Annotated[int, whole(0)] | None = Field(None, alias="keep-yearly", description="One a year.")
 
 
 class SnapshotSection(Section):
@@ -304,7 +349,9 @@ class ArchiveSection(Section):
 
     schedule: Calendar = Field(description="When: `03:00`.")
     storage: StorageId = Field(description="Where to (content backup).")
-    mode: Literal["snapshot", "suspend", "stop"] = Field("snapshot", description="How the guest is held still.")
+    mode: Literal["snapshot", "suspend", "stop"] = Field(
+        "snapshot", description="How the guest is held still."
+    )
     compress: Literal["0", "1", "gzip", "lzo", "zstd"] = Field("zstd", description="Compression.")
     prune_backups: Prune = Field(alias="prune-backups", description="How many are kept: `keep-daily=7`.")
 
@@ -328,7 +375,9 @@ class Topics(Section):
 class NotificationSection(Section):
     """Who hears of what."""
 
-    url: Secret = Field(description="Where notices go (ntfy and others): a reference, since tokens are in it.")
+    url: Secret = Field(
+        description="Where notices go (ntfy and others): a reference, since tokens are in it."
+    )
     topics: Topics = Field(description="The topic of each severity.")
 
 

@@ -43,14 +43,23 @@ def load_bytes(data: bytes, path: Path) -> Inventory:
     try:
         top, faults = document.read(data)
     except DocumentError as error:
-        raise InventoryError(tuple(Problem(file, line, shown(place), text) for line, place, text in error.faults)) from None
+        raise InventoryError(
+            tuple(Problem(file, line, shown(place), text) for line, place, text in error.faults)
+        ) from None
     findings = Findings(top)
     for place, text in in_clear(top):
         findings.error(place, text)
     secret = {place for place, _ in findings.errors}
     hosts = _validated(top, findings, secret)
-    inventory = _built(hosts, top, findings, path, hashlib.sha256(data).hexdigest()) if hosts is not None else None
-    warnings = tuple(sorted(Problem(file, line, shown(place), text, warning=True) for (place, text), line in findings.warnings.items()))
+    inventory = (
+        _built(hosts, top, findings, path, hashlib.sha256(data).hexdigest()) if hosts is not None else None
+    )
+    warnings = tuple(
+        sorted(
+            Problem(file, line, shown(place), text, warning=True)
+            for (place, text), line in findings.warnings.items()
+        )
+    )
     problems = [Problem(file, line, shown(place), text) for (place, text), line in findings.errors.items()]
     problems += [Problem(file, line, shown(place), text) for line, place, text in faults]
     if problems or inventory is None:
@@ -92,7 +101,9 @@ def _take_out(raw: Map, place: Place) -> None:
     if not trail:
         return
     lists = [number for number, (owner, _) in enumerate(trail) if isinstance(owner, List)]
-    owner, part = trail[lists[0] - 1] if lists else trail[-1]  # positions in a list must stay: the whole list goes
+    owner, part = (
+        trail[lists[0] - 1] if lists else trail[-1]
+    )  # positions in a list must stay: the whole list goes
     if isinstance(owner, Map):
         owner.pop(str(part), None)
 
@@ -173,4 +184,3 @@ def _file_name(path: Path) -> str:
     """The file as the user would type it from the working directory."""
     near = os.path.relpath(path)
     return str(path) if near.startswith("..") else near
-
