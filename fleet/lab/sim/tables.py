@@ -22,6 +22,15 @@ def dump(value: object, pretty: bool = False) -> str:
     return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
 
 
+def _rounded(value: object) -> object:
+    """A value with its fractions as Perl prints them: 15 significant digits."""
+    if isinstance(value, float):
+        return float(f"{value:.15g}")
+    if isinstance(value, dict):
+        return {key: _rounded(entry) for key, entry in value.items()}
+    return [_rounded(entry) for entry in value] if isinstance(value, list) else value
+
+
 def table(
     rows: Sequence[dict[str, Any]],
     columns: Sequence[str],
