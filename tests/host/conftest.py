@@ -185,6 +185,8 @@ class Proxy:
     def close(self) -> None:
         """Stop."""
         self.frozen = False
+        with suppress(OSError):
+            self._server.shutdown(socket.SHUT_RDWR)  # or accept() would go on in its thread
         self._server.close()
         self.cut()
 

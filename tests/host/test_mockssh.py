@@ -20,8 +20,13 @@ from tests.host.conftest import keygen
 pytestmark = pytest.mark.filterwarnings("ignore:setDaemon:DeprecationWarning")  # mockssh's own
 
 
+@pytest.fixture(scope="module")
+def key(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return keygen(tmp_path_factory.mktemp("key") / "id_rsa", kind="rsa")
+
+
 @pytest.fixture
-def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[mockssh.Server]:
+def server(key: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[mockssh.Server]:
     logging.getLogger("mockssh").setLevel(logging.CRITICAL)
     started: list[subprocess.Popen[bytes]] = []
 
@@ -37,7 +42,7 @@ def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[mockssh.
 
     monkeypatch.setattr(mockssh.Server, "handler_cls", Handler)
     monkeypatch.setattr(mockssh.server.subprocess, "Popen", Popen)
-    with mockssh.Server({"operator": str(keygen(tmp_path / "id_rsa", kind="rsa"))}) as running:
+    with mockssh.Server({"operator": str(key)}) as running:
         yield running
     for process in started:  # mockssh leaves them and their pipes open
         with process:
@@ -50,7 +55,7 @@ def shell(server: mockssh.Server, folder: Path, user: str = "operator") -> Scrip
         "127.0.0.1",
         user=user,
         port=server.port,
-        identity_file=folder / "id_rsa",
+        identity_file=server._users["operator"][0],
         known_hosts=folder / "known_hosts",
     )
     return ScriptShell(transport)

@@ -57,6 +57,7 @@ class SshTransport:
     ) -> None:
         """`patience`: seconds during which a connection that is refused, reset or silent is tried again."""
         self.connections = 0
+        self._hung_up = False
         self._node = name
         self._patience = patience
         self._connecting = threading.Lock()
@@ -149,6 +150,7 @@ class SshTransport:
                 " Is the host up, is the address right, does `ssh` reach it from here?"
             ) from error
         self.connections += 1
+        self._hung_up = False
 
     def _connect_once(self) -> None:
         try:
@@ -158,14 +160,23 @@ class SshTransport:
             raise
         except (paramiko.SSHException, OSError, EOFError) as error:
             refused = next((hop for hop in self._way if hop.refused_login), None)
+            hung_up = refused is not None and not refused.is_open
             self._disconnect()
-            if refused is not None:
+            if refused is not None and not (hung_up and self._may_hang_up()):
                 raise Unreachable(refused.logins.explain(error)) from error
             if isinstance(error, paramiko.ssh_exception.IncompatiblePeer):
                 raise Unreachable(f"{self.name}: no common way to encrypt: {error}") from error
             if isinstance(error, socket.gaierror) and error.errno != socket.EAI_AGAIN:
                 raise Unreachable(f"{self.name}: {_said(error)}") from error
             raise _Unsettled(_said(error)) from error
+
+    def _may_hang_up(self) -> bool:
+        """True the first time that the link breaks during a login.
+
+        It may have been cut; or the host hung up on too many wrong keys, and bans those who try on and on.
+        """
+        first, self._hung_up = not self._hung_up, True
+        return first
 
     def _disconnect(self) -> None:
         for hop in self._way:

@@ -40,6 +40,12 @@ class Hop:
         transport = self.connection.client.get_transport()
         return transport is not None and transport.initial_kex_done and not transport.is_authenticated()
 
+    @property
+    def is_open(self) -> bool:
+        """The link stands."""
+        transport = self.connection.client.get_transport()
+        return transport is not None and transport.is_active()
+
     def close(self) -> None:
         """Close the connection, and a proxy command with it."""
         transport = self.connection.client.get_transport()
