@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass, field
 
 from . import helptext, schema
 from .errors import Die, ParamError, UsageError, left
@@ -13,12 +12,11 @@ from .helptext import Option, Verb
 from .props import boolean, fault
 
 
-@dataclass
 class Arguments:
     """What the user gave: values by name (booleans are 0 or 1), and the words of `<extra-args>`."""
 
-    values: dict[str, str] = field(default_factory=dict)
-    extra: list[str] = field(default_factory=list)
+    def __init__(self, values: dict[str, str], extra: list[str]) -> None:
+        self.values, self.extra = values, extra
 
     def take(self, name: str) -> str | None:
         """The value of an option, which is then gone from `values`."""
@@ -155,7 +153,7 @@ def _assign(verb: Verb, positional: list[str], given: dict[str, list[str]]) -> A
         option = _declared(verb, name)
         is_list = name in schema.LIST_OPTIONS and option is not None and option.prop.type != "boolean"
         values[name] = decode(",".join(found) if is_list else found[-1])
-    result = Arguments(values)
+    result = Arguments(values, [])
     words = list(positional)
     for name, optional in verb.arguments:
         if name == "extra-args":

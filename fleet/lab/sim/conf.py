@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import hashlib
 import re
 from collections.abc import Callable
-from dataclasses import dataclass, field
 
 from . import props, schema
 
@@ -27,25 +25,35 @@ Warn = Callable[[str], None]
 Keys = dict[str, str]
 
 
-@dataclass
 class Section:
-    """One section: keys with their values (the description decoded, with its newlines) and the raw lxc.* lines in order."""
+    """One section: keys with their values (the description decoded, with its newlines), raw lxc.* lines in order."""
 
-    keys: Keys = field(default_factory=dict)
-    lxc: list[tuple[str, str]] = field(default_factory=list)
+    def __init__(self, keys: Keys | None = None, lxc: list[tuple[str, str]] | None = None) -> None:
+        self.keys: Keys = {} if keys is None else keys
+        self.lxc: list[tuple[str, str]] = [] if lxc is None else lxc
 
     def copy(self) -> Section:
         """A section of its own with the same content."""
         return Section(dict(self.keys), list(self.lxc))
 
 
-@dataclass
 class Config(Section):
-    """A whole configuration file. `pending` may have the key `delete`; `digest` is that of the file as read."""
+    """A whole configuration file. `pending` may have the key `delete`; `raw` is the file as read."""
 
-    pending: Keys = field(default_factory=dict)
-    snapshots: dict[str, Section] = field(default_factory=dict)
-    digest: str = ""
+    def __init__(
+        self, keys: Keys | None = None, lxc: list[tuple[str, str]] | None = None, raw: bytes = b""
+    ) -> None:
+        super().__init__(keys, lxc)
+        self.pending: Keys = {}
+        self.snapshots: dict[str, Section] = {}
+        self.raw = raw
+
+    @property
+    def digest(self) -> str:
+        """SHA-1 of the file, which Proxmox takes as its version."""
+        from hashlib import sha1
+
+        return sha1(self.raw, usedforsecurity=False).hexdigest()
 
     def replace(self, other: Section) -> None:
         """Take over the keys and raw lines of a snapshot."""
@@ -72,7 +80,7 @@ def decode_text(text: str) -> str:
 
 def parse(raw: bytes, vmid: int, warn: Warn) -> Config:
     """The configuration in a file; what cannot be read is warned about and left out."""
-    config = Config(digest=hashlib.sha1(raw).hexdigest())
+    config = Config(raw=raw)
     section: Section = config
     description = ""
 

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import re
-from dataclasses import dataclass
-from pathlib import Path
 
 from . import machine, schema
 from .props import Prop
 
-_HERE = Path(__file__).resolve().parent
+_HERE = os.path.dirname(os.path.abspath(__file__))
 _ENTRY = re.compile(r"  (?:<([\w-]+)>|--([\w-]+)(\[n\])?)(?:\s+(.*))?")
 _TYPE = re.compile(
     r"<(integer|number|boolean|string|array|filepath|password|storage ID)>(?: \((\S+) - (\S+)\))?"
@@ -17,28 +16,33 @@ _TYPE = re.compile(
 _SINCE_9 = ("entrypoint", "env", "ha-managed")
 
 
-@dataclass(frozen=True)
 class Option:
     """An option or argument: its name, what its value must be, and whether it has a number (net0)."""
 
-    name: str
-    prop: Prop
-    indexed: bool
-    requires: str | None
+    __slots__ = ("indexed", "name", "prop", "requires")
+
+    def __init__(self, name: str, prop: Prop, indexed: bool, requires: str | None) -> None:
+        self.name, self.prop, self.indexed, self.requires = name, prop, indexed, requires
 
 
-@dataclass(frozen=True)
 class Verb:
     """A verb: the usage line, its arguments in order (True: may be left out), its options by name without number."""
 
-    usage: str
-    arguments: tuple[tuple[str, bool], ...]
-    options: dict[str, Option]
-    help: str
+    __slots__ = ("arguments", "help", "options", "usage")
+
+    def __init__(
+        self,
+        usage: str,
+        arguments: tuple[tuple[str, bool], ...],
+        options: dict[str, Option],
+        help: str,  # noqa: A002
+    ) -> None:
+        self.usage, self.arguments, self.options, self.help = usage, arguments, options, help
 
 
 def _read(name: str) -> str:
-    return (_HERE / name).read_text(encoding="utf-8")
+    with open(f"{_HERE}/{name}", encoding="utf-8") as file:
+        return file.read()
 
 
 def short_usage(tool: str) -> str:

@@ -6,7 +6,7 @@ import os
 import sys
 import time
 
-from . import container, mounts, paths, pending, vmlist, vmstatus
+from . import container, paths, pending, vmlist
 from .cli import Arguments
 from .conf import Config, Section, encode_text
 from .errors import Die, ParamError
@@ -35,6 +35,8 @@ def status(arguments: Arguments) -> int:
     if not arguments.flag("verbose"):
         print(f"status: {'running' if container.running(vmid) else 'stopped'}")
         return 0
+    from . import vmstatus
+
     for key, value in sorted(vmstatus.status(vmid, config).items()):
         if key != "cpu":
             print(f"{key}: {value}")
@@ -165,7 +167,7 @@ def _cpuset(vmid: int) -> list[int]:
 
 def df(arguments: Arguments) -> int:
     """`pct df`."""
-    from . import storage
+    from . import mounts, storage
 
     vmid = arguments.vmid()
     if not container.exists(vmid):

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import json
 import os
-from dataclasses import dataclass
 
 from . import files, machine, paths
 
@@ -12,13 +10,13 @@ _KINDS = {"lxc": "lxc", "qemu-server": "qemu"}
 _FILE = f"{paths.PVE}/.vmlist"
 
 
-@dataclass(frozen=True)
 class Guest:
     """A guest of the cluster; `kind` is lxc or qemu."""
 
-    vmid: int
-    node: str
-    kind: str
+    __slots__ = ("kind", "node", "vmid")
+
+    def __init__(self, vmid: int, node: str, kind: str) -> None:
+        self.vmid, self.node, self.kind = vmid, node, kind
 
     @property
     def title(self) -> str:
@@ -55,6 +53,8 @@ def local(kind: str = "lxc") -> list[int]:
 
 def refresh() -> None:
     """Write .vmlist anew where it does not tell of the guests there are; call after making or removing a configuration."""
+    import json
+
     path = paths.real(_FILE)
     try:
         with open(path, encoding="utf-8") as file:
