@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from decimal import Decimal
 from typing import Any
 
 from fleet.domains.guests.spec import Container, Mount
@@ -285,8 +284,3 @@ def storage_spec(hosts: HostsFile, top: Map) -> StorageSpec:
             for name, each in sorted(section.templates.items())
         ),
     )
-
-
-def gib(size: int) -> str:
-    """A size in GiB, as people say it: 30.75 GiB."""
-    return f"{(Decimal(size) / 1024**3).normalize():f} GiB"

@@ -8,9 +8,9 @@ from ipaddress import IPv4Address, IPv4Network, ip_address
 from typing import Any
 
 from fleet.domains.guests.spec import Container
-from fleet.inventory.build import gib
 from fleet.inventory.document import Map, Path, line_of
 from fleet.inventory.fields import MIB
+from fleet.inventory.figures import gib
 from fleet.inventory.hosts_file import HostsFile
 from fleet.inventory.merge import Merged, where
 from fleet.inventory.net_fields import ipv4_interface, subnet

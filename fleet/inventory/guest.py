@@ -165,6 +165,14 @@ class Rule(Section):
     port: ProtoPort = Field(description="Protocol and port, or a range: `tcp/21115-21119`.")
     source: Names = Field((), description="Names of firewall.aliases, or networks; without it: anybody.")
 
+    @classmethod
+    def __get_pydantic_json_schema__(cls, core: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
+        """The port alone, or a mapping."""
+        schema = handler.resolve_ref_schema(handler(core))
+        mapping = {key: schema.pop(key) for key in ("type", "properties", "additionalProperties", "required")}
+        schema["anyOf"] = [{"type": "string"}, mapping]
+        return schema
+
     @model_validator(mode="before")
     @classmethod
     def _short(cls, value: Any) -> Any:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Any, ClassVar, Self
 
-from pydantic import BaseModel, ConfigDict, model_validator
-from pydantic_core import PydanticCustomError
+from pydantic import BaseModel, ConfigDict, GetJsonSchemaHandler, model_validator
+from pydantic.json_schema import JsonSchemaValue
+from pydantic_core import CoreSchema, PydanticCustomError
 
 from fleet.inventory.document import List, Map
 from fleet.inventory.fields import kind_of
@@ -15,7 +16,7 @@ from fleet.tools.props import parse_props
 class Section(BaseModel):
     """A mapping of hosts.yml. Descriptions of the fields are its documentation."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", validate_by_alias=True, validate_by_name=False)
+    model_config = ConfigDict(frozen=True, extra="forbid", validate_by_alias=True, validate_by_name=False, defer_build=True)
 
     @model_validator(mode="before")
     @classmethod
@@ -45,7 +46,7 @@ class Section(BaseModel):
 class Props(BaseModel):
     """A Proxmox property string, or the same as a mapping; an explicit null takes an inherited property away."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", validate_by_alias=True, validate_by_name=False)
+    model_config = ConfigDict(frozen=True, extra="forbid", validate_by_alias=True, validate_by_name=False, defer_build=True)
     default_key: ClassVar[str] = ""
 
     @model_validator(mode="before")
@@ -73,6 +74,16 @@ class Props(BaseModel):
                     "fleet", "{key} must be one value, not {what}", {"key": key, "what": kind_of(each)}
                 )
         return cls.prepare(value)
+
+    @classmethod
+    def __get_pydantic_json_schema__(cls, core: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
+        """The text, or the mapping that means the same."""
+        schema = handler.resolve_ref_schema(handler(core))
+        mapping = {key: schema.pop(key) for key in ("type", "properties", "additionalProperties")}
+        if cls.default_key and cls.default_key not in mapping["properties"]:
+            mapping["properties"][cls.default_key] = {"type": ["string", "integer"]}
+        schema["anyOf"] = [{"type": ["string", "integer"]}, mapping]
+        return schema
 
     @classmethod
     def lists(cls) -> frozenset[str]:

@@ -9,7 +9,7 @@ import sys
 
 from invoke.collection import Collection
 
-from fleet.tasks import init, provision
+from fleet.tasks import check, init, inventory, provision
 from fleet.tasks.program import take_over
 
 # Invoke switches byte code files off for all that it loads; compiling fleet anew in every run would cost more
@@ -19,9 +19,16 @@ take_over()
 
 namespace = Collection(
     init.init,
+    check.check,
     provision.plan,
     provision.apply,
     provision.status,
+    Collection(
+        "inventory",
+        check.check,
+        inventory.schema,
+        inventory.reference,
+    ),
     Collection(
         "provision",
         provision.all_,
