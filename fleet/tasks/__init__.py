@@ -18,6 +18,7 @@ sys.dont_write_bytecode = bool(sys.flags.dont_write_bytecode)
 take_over()
 
 namespace = Collection(
+    check.check,
     init.init,
     check.check,
     provision.plan,
@@ -36,4 +37,5 @@ namespace = Collection(
         provision.adopt,
         provision.destroy,
     ),
+    Collection("inventory", check.check, inventory.schema, inventory.reference),
 )

@@ -67,6 +67,7 @@ def test_an_installed_fleet_makes_a_repository_that_works(python: Path, tmp_path
     assert sorted(path.name for path in (tmp_path / "mine").iterdir()) == [
         ".gitignore",
         "README.md",
+        "hosts.schema.json",
         "hosts.yml",
         "tasks.py",
     ]
