@@ -51,8 +51,12 @@ def short_usage(tool: str) -> str:
 
 
 def full_help(tool: str) -> str:
-    """The help of all verbs."""
-    return _read(f"{tool}-help.txt")
+    """The help of all verbs; PVE 8 has some options of pct less."""
+    text = _read(f"{tool}-help.txt")
+    if machine.pve_major() < 9:
+        for name in _SINCE_9:
+            text = re.sub(rf"  --{name}\b.*\n(?:\t.*\n)*\n", "", text)
+    return text
 
 
 def verbs(tool: str) -> list[str]:
@@ -86,8 +90,7 @@ def _options(block: str) -> dict[str, Option]:
     def finish() -> None:
         if entry is not None:
             name = entry[1] or entry[2]
-            if machine.pve_major() >= 9 or name not in _SINCE_9:
-                options[name] = _option(name, bool(entry[3]), " ".join(body))
+            options[name] = _option(name, bool(entry[3]), " ".join(body))
 
     for line in block.split("\n")[1:]:
         match = _ENTRY.fullmatch(line)

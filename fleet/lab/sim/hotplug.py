@@ -92,12 +92,15 @@ class Limits:
 
 
 def mount_point(vmid: int, mount: Mount, made: bool) -> None:
-    """Mount a volume or directory into the running container; `made`: the volume has just been allocated for it."""
+    """Mount a volume or directory into the running container; `made`: the volume was allocated for it just now."""
+    from . import runtime
+
     if machine.quirk(_BROKEN):
         raise Die(_APPARMOR, 39 if made else 1)  # the errno of the tidying up: ENOTEMPTY, EPERM
     if mount.kind == "bind" and not os.path.exists(paths.real(mount.volume)):
         raise Die(f"directory '{mount.volume}' does not exist", 2)
     costs.spend("hotplug")
+    runtime.attach_mount(vmid, mount)
 
 
 def can_add_devices() -> bool:
@@ -105,18 +108,16 @@ def can_add_devices() -> bool:
     return machine.pve_major() >= 9
 
 
-def device(vmid: int, key: str, value: str) -> None:
+def device(vmid: int, value: str) -> None:
     """Create a device node in the running container."""
+    from . import runtime
+
     if machine.quirk(_BROKEN):
         raise Die(_APPARMOR, 1)
     costs.spend("hotplug")
+    runtime.attach_device(vmid, value)
 
 
-def set_net(vmid: int, key: str, net: dict[str, str]) -> None:
-    """Add or replace an interface of the running container."""
-    costs.spend("hotplug")
-
-
-def remove_net(vmid: int, key: str) -> None:
-    """Remove an interface of the running container."""
+def remove_net(key: str) -> None:
+    """Say what Proxmox says when it removes an interface of a running container."""
     print(f"delete ips from {key}")

@@ -45,9 +45,9 @@ class Mount:
 
 def schema_of(key: str) -> props.Schema:
     """The schema of a volume key."""
-    if key == "rootfs":
-        return schema.ROOTFS
-    return schema.UNUSED if key.startswith("unused") else schema.MP
+    found = schema.property_schema(key)
+    assert found is not None
+    return found
 
 
 def parse(key: str, value: str) -> Mount:

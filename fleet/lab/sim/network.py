@@ -28,10 +28,16 @@ def random_mac() -> str:
     return ":".join(have + [f"{secrets.randbelow(256):02X}" for _ in range(6 - len(have))])
 
 
+def _schema() -> props.Schema:
+    found = schema.property_schema("net0")
+    assert found is not None
+    return found
+
+
 def parse(value: str) -> dict[str, str]:
     """The properties of a netN value; without an address there is a new one."""
     try:
-        found = props.parse(schema.NET, value)
+        found = props.parse(_schema(), value)
     except FormatError as error:
         raise Die(error.text) from None
     found.setdefault("type", "veth")
@@ -42,7 +48,7 @@ def parse(value: str) -> dict[str, str]:
 
 def render(net: dict[str, str]) -> str:
     """The value as Proxmox writes it."""
-    return props.render(schema.NET, net)
+    return props.render(_schema(), net)
 
 
 def bridge_exists(bridge: str) -> bool:

@@ -26,13 +26,23 @@ def set_options(arguments: Arguments) -> int:
         container.check_lock(config)
         if digest is not None and digest != config.digest:
             raise Die("detected modified configuration - file changed by other user? Try again.")
-        problems = update(vmid, config, container.running(vmid), values, delete, revert)
+        running = container.running(vmid)
+        problems = update(vmid, config, running, values, delete, revert)
         if problems:
             raise ParamError(problems, errors.leftover())
         costs.spend("write config")
         container.save(vmid, config)
         check_readable(container.load(vmid))
+        if running:
+            _tell_guest(vmid)
     return 0
+
+
+def _tell_guest(vmid: int) -> None:
+    """Let the running container and the node see new limits and interfaces."""
+    from . import guest_facts
+
+    guest_facts.describe(vmid)
 
 
 def _check_bridges(values: dict[str, str]) -> None:

@@ -221,7 +221,7 @@ def _hotplug(vmid: int, config: Config, chosen: set[str]) -> dict[str, str]:
         if key not in chosen:
             continue
         try:
-            _unplug(vmid, config, key, limits)
+            _unplug(config, key, limits)
         except _Skip:
             continue
         except Die as error:
@@ -249,7 +249,7 @@ def _hotplug_error(key: str, error: Die) -> str:
     return f"unable to hotplug {key}: {error.message.rstrip()}\n"
 
 
-def _unplug(vmid: int, config: Config, key: str, limits: hotplug.Limits) -> None:
+def _unplug(config: Config, key: str, limits: hotplug.Limits) -> None:
     if key in FAST:
         return
     if key.startswith("unused"):
@@ -257,7 +257,7 @@ def _unplug(vmid: int, config: Config, key: str, limits: hotplug.Limits) -> None
     elif key in ("swap", "cpulimit", "cpuunits"):
         limits.delete(key)
     elif re.fullmatch(r"net\d", key):  # Proxmox's own pattern: net10 and above stay pending
-        hotplug.remove_net(vmid, key)
+        hotplug.remove_net(key)
     else:
         raise _Skip
 
@@ -266,13 +266,11 @@ def _plug(vmid: int, config: Config, key: str, limits: hotplug.Limits) -> None:
     if key in ("cpulimit", "cpuunits", "memory", "swap"):
         limits.change(key)
     elif re.fullmatch(r"net\d+", key):
-        net = network.parse(config.pending[key])
-        config.pending[key] = network.render(net)
-        hotplug.set_net(vmid, key, net)
+        config.pending[key] = network.render(network.parse(config.pending[key]))
     elif re.fullmatch(r"mp\d+", key) and key not in config.keys:
         _mount_point(vmid, config, key, live=True)
     elif re.fullmatch(r"dev\d+", key) and key not in config.keys and hotplug.can_add_devices():
-        hotplug.device(vmid, key, config.pending[key])
+        hotplug.device(vmid, config.pending[key])
     else:
         raise _Skip
 

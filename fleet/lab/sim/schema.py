@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from functools import cache
 
-from . import formats
+from . import formats, machine
 from .props import Prop, Schema, checker
 
 _BOOL = Prop("boolean")
@@ -157,10 +157,18 @@ def is_config_key(key: str) -> bool:
     return key in CONFIG_KEYS or index_of(key) is not None
 
 
+_SINCE_9 = {"net": ("host-managed",), "mp": ("idmap", "keepattrs"), "rootfs": ("idmap",)}
+
+
 def property_schema(key: str) -> Schema | None:
-    """The schema of a key whose value is a property string."""
+    """The schema of a key whose value is a property string, as this machine's version has it."""
     indexed = index_of(key)
-    return _PROPERTY_STRINGS.get(indexed[0] if indexed else key)
+    name = indexed[0] if indexed else key
+    found = _PROPERTY_STRINGS.get(name)
+    if found is not None and name in _SINCE_9 and machine.pve_major() < 9:
+        kept = {prop: rules for prop, rules in found.props.items() if prop not in _SINCE_9[name]}
+        return Schema(kept, found.default_key)
+    return found
 
 
 @cache

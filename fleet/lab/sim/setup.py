@@ -81,7 +81,11 @@ def first_steps(root: str, config: Config, keys: str | None, out: Out) -> None:
         for kind in kinds:
             _make_host_key(root, kind, name, out)
     version = _systemd_version(root)
-    if version >= _NEEDS_NESTING and "nesting=1" not in config.keys.get("features", "").split(","):
+    if (
+        machine.pve_major() >= 9
+        and version >= _NEEDS_NESTING
+        and "nesting=1" not in config.keys.get("features", "").split(",")
+    ):
         out.warn(f"Systemd {version} detected. You may need to enable nesting.")
 
 

@@ -156,7 +156,7 @@ def _run(kind: str, ident: str, work: Work) -> tuple[str | None, int]:
     out = Out(log)
     error: str | None = None
     try:
-        with _interruptible(), redirect_stderr(out):  # type: ignore[type-var]
+        with _interruptible(), redirect_stderr(out):
             work(out)
     except Die as failure:
         error = re.sub(r"\s*\n\s*", " ", failure.message.rstrip("\n"))
