@@ -7,7 +7,7 @@ from fleet.tasks.cli import Options, task
 
 @task(help={"folder": "the folder to make; it may exist, but none of the files to be written may"})
 def init(options: Options, folder: str) -> int:
-    """Make a new fleet: a folder with tasks.py, a commented hosts.yml and its schema, .gitignore, README.md."""
+    """Make a new fleet in a folder: tasks.py, a commented hosts.yml, its schema, .gitignore, README.md."""
     from pathlib import Path
 
     from fleet.starter import make
