@@ -73,7 +73,7 @@ class Faults:
         """Cut the link at the nth execution from now (1 is the next), or at those whose command matches a regular expression.
 
         `when`: "before" the command runs, "during" it (`ms` after it began), or "after" it ran and before any answer is sent.
-        `times` limits how often a `match` strikes.
+        A command that has answered and then waits for more input has run, too. `times` limits how often a `match` strikes.
         """
         self._rule("drop", when, nth, match, ms, times)
 

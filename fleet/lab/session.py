@@ -23,7 +23,8 @@ import paramiko
 from fleet.lab import faults, inside, layout
 
 _PIECE = 1 << 16
-_TIOCGPTPEER = 0x5441  # ioctl_tty(2)
+_ANSWERED_SECONDS = 0.7  # of silence, after which a command that has spoken counts as having answered
+_TIOCSPTLCK, _TIOCGPTPEER = 0x40045431, 0x5441  # ioctl_tty(2): unlock a terminal, open its other end
 
 
 class Node:
@@ -83,14 +84,18 @@ def serve(node: Node, channel: paramiko.Channel, request: Request, link: socket.
     """Run what was asked for and tell the client how it ended."""
     number, rule = node.begin(request.user, request.command or "")
     began = time.monotonic()
-    with contextlib.suppress(OSError, EOFError):  # whatever happens to the link, the process inside goes on by itself
+    try:
         if rule and rule.when == "before":
             _strike(rule, channel, link)
             return
         streams = _terminal if request.terminal else _pipes
         if rule and rule.when == "during":
             threading.Timer(rule.ms / 1000, _strike, (rule, channel, link)).start()
-        process, finish = streams(node, channel, request, silent=rule is not None and rule.when == "after")
+        heard = _Withheld() if rule and rule.when == "after" else None
+        process, finish = streams(node, channel, request, heard)
+        if rule and heard and not heard.over(process):  # it has answered and waits to be told more
+            _strike(rule, channel, link)
+            return
         code = process.wait()
         if factor := faults.read(node.files.faults).get("slow"):
             time.sleep((time.monotonic() - began) * (factor - 1))
@@ -101,7 +106,10 @@ def serve(node: Node, channel: paramiko.Channel, request: Request, link: socket.
         finish(0.2)
         _say_end(channel, code)
         finish(None)
-    channel.close()
+    except (OSError, EOFError, paramiko.SSHException):
+        return  # the link is gone; what was begun inside goes on by itself
+    finally:
+        channel.close()
 
 
 def _strike(rule: faults.Rule, channel: paramiko.Channel, link: socket.socket) -> None:
@@ -132,10 +140,27 @@ def _say_end(channel: paramiko.Channel, code: int) -> None:
     channel.get_transport()._send_user_message(message)  # noqa: SLF001 - as Channel.send_exit_status does
 
 
+class _Withheld:
+    """Output that the client does not get to see: when it came."""
+
+    def __init__(self) -> None:
+        self.last: float | None = None
+
+    def over(self, process: subprocess.Popen[bytes]) -> bool:
+        """True once the process has ended; False if it said something and then nothing more for a while, waiting for input."""
+        while process.poll() is None:
+            if self.last is not None and time.monotonic() - self.last > _ANSWERED_SECONDS:
+                return False
+            time.sleep(0.01)
+        return True
+
+
 Finish = Callable[[float | None], None]  # waits for the output to end, at most so many seconds
 
 
-def _pipes(node: Node, channel: paramiko.Channel, request: Request, *, silent: bool) -> tuple[subprocess.Popen[bytes], Finish]:
+def _pipes(
+    node: Node, channel: paramiko.Channel, request: Request, heard: _Withheld | None
+) -> tuple[subprocess.Popen[bytes], Finish]:
     """Run with three pipes."""
     process = subprocess.Popen(
         inside.words(node.pid, inside.shell(request.command, request.user)), env=request.environment(node.port),
@@ -143,8 +168,8 @@ def _pipes(node: Node, channel: paramiko.Channel, request: Request, *, silent: b
     assert process.stdin and process.stdout and process.stderr
     stdin, stdout, stderr = process.stdin, process.stdout, process.stderr
     threading.Thread(target=_feed, args=(channel, stdin.fileno(), stdin.close), daemon=True).start()
-    pumps = [threading.Thread(target=_pump, args=(stdout.fileno(), stdout.close, channel, channel.sendall, silent), daemon=True),
-             threading.Thread(target=_pump, args=(stderr.fileno(), stderr.close, channel, channel.sendall_stderr, silent), daemon=True)]
+    pumps = [threading.Thread(target=_pump, args=(stdout.fileno(), stdout.close, channel, channel.sendall, heard), daemon=True),
+             threading.Thread(target=_pump, args=(stderr.fileno(), stderr.close, channel, channel.sendall_stderr, heard), daemon=True)]
     for pump in pumps:
         pump.start()
 
@@ -154,10 +179,12 @@ def _pipes(node: Node, channel: paramiko.Channel, request: Request, *, silent: b
     return process, finish
 
 
-def _terminal(node: Node, channel: paramiko.Channel, request: Request, *, silent: bool) -> tuple[subprocess.Popen[bytes], Finish]:
+def _terminal(
+    node: Node, channel: paramiko.Channel, request: Request, heard: _Withheld | None
+) -> tuple[subprocess.Popen[bytes], Finish]:
     """Run on a terminal of the node's own."""
     master = os.open(f"/proc/{node.pid}/root/dev/pts/ptmx", os.O_RDWR | os.O_NOCTTY | os.O_CLOEXEC)
-    fcntl.ioctl(master, termios.TIOCSPTLCK, struct.pack("i", 0))
+    fcntl.ioctl(master, _TIOCSPTLCK, struct.pack("i", 0))
     slave = fcntl.ioctl(master, _TIOCGPTPEER, os.O_RDWR | os.O_NOCTTY)
 
     def resize(columns: int, lines: int) -> None:
@@ -170,7 +197,7 @@ def _terminal(node: Node, channel: paramiko.Channel, request: Request, *, silent
                                stderr=slave, start_new_session=True)
     os.close(slave)
     threading.Thread(target=_feed, args=(channel, master, lambda: None), daemon=True).start()
-    pump = threading.Thread(target=_pump, args=(master, lambda: os.close(master), channel, channel.sendall, silent), daemon=True)
+    pump = threading.Thread(target=_pump, args=(master, lambda: os.close(master), channel, channel.sendall, heard), daemon=True)
     pump.start()
     return process, pump.join
 
@@ -186,7 +213,9 @@ def _feed(channel: paramiko.Channel, fd: int, close: Callable[[], None]) -> None
         close()
 
 
-def _pump(fd: int, close: Callable[[], None], channel: paramiko.Channel, send: Callable[[bytes], object], silent: bool) -> None:  # noqa: FBT001
+def _pump(
+    fd: int, close: Callable[[], None], channel: paramiko.Channel, send: Callable[[bytes], object], heard: _Withheld | None
+) -> None:
     """Give what the process writes to the client; when the client is gone, the pipe is closed, as sshd does."""
     with contextlib.suppress(OSError):
         while True:
@@ -197,7 +226,9 @@ def _pump(fd: int, close: Callable[[], None], channel: paramiko.Channel, send: C
             data = os.read(fd, _PIECE)
             if not data:
                 break
-            if not silent:
+            if heard:
+                heard.last = time.monotonic()
+            else:
                 send(data)
     with contextlib.suppress(OSError):
         close()
