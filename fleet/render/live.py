@@ -9,7 +9,6 @@ from contextlib import contextmanager
 from rich.console import Console
 from rich.progress import (
     BarColumn,
-    MofNCompleteColumn,
     Progress,
     SpinnerColumn,
     TaskID,
@@ -31,7 +30,7 @@ def live(total: int) -> Iterator[Watcher]:
         SpinnerColumn(),
         TextColumn("{task.description}", markup=False),
         BarColumn(bar_width=20),
-        MofNCompleteColumn(),
+        TextColumn("{task.fields[count]}"),
         TimeElapsedColumn(),
         console=console,
         transient=True,
@@ -39,11 +38,11 @@ def live(total: int) -> Iterator[Watcher]:
     rows: dict[str, TaskID] = {}
     lock = threading.Lock()
     with progress:
-        overall = progress.add_task("all steps", total=total)
+        overall = progress.add_task("all steps", total=total, count=f"0/{total}")
 
         def started(step: Step) -> None:
             with lock:
-                rows[step.id] = progress.add_task(f"{step.subject}: {step.action}", total=None)
+                rows[step.id] = progress.add_task(f"{step.subject}: {step.action}", total=None, count="")
 
         def said(step: Step, line: str) -> None:
             with lock:
@@ -56,6 +55,7 @@ def live(total: int) -> Iterator[Watcher]:
                 if result.step.id in rows:
                     progress.remove_task(rows.pop(result.step.id))
                 progress.advance(overall)
+                progress.update(overall, count=f"{progress.tasks[0].completed:.0f}/{total}")
                 for line in result_lines(result):
                     console.print(line.text, style=line.style or None, markup=False, soft_wrap=True)
 

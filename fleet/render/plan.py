@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 
 from fleet.core.plan import LEFT_OVER, Difference, Impact, Note, Plan, Step, Why
 from fleet.render.lines import Line, counted, printable
@@ -16,18 +16,24 @@ _SAID_ONCE = frozenset({Why.UNCHANGED, Why.UNMANAGED, Why.NOT_YET})
 
 def plan_lines(plan: Plan, *, commands: bool = False, details: bool = True) -> Iterator[Line]:
     """The whole plan; with `commands` also the exact commands. Without `details` what is new is one line."""
-    subjects = dict.fromkeys(
-        [step.subject for step in plan.steps]
-        + [note.subject for note in plan.notes if note.why not in _SAID_ONCE]
-    )
-    for subject in subjects:
+    groups: dict[str, tuple[list[Step], list[Note]]] = {}
+    for step in plan.steps:
+        groups.setdefault(step.subject, ([], []))[0].append(step)
+    for note in plan.notes:
+        if note.why not in _SAID_ONCE:
+            groups.setdefault(note.subject, ([], []))[1].append(note)
+    for subject, (steps, notes) in groups.items():
+        if not details and _is_new(steps):
+            symbol = _SYMBOLS[steps[0].action]
+            yield Line(f"{symbol} {subject}: {', '.join(step.action for step in steps)}", _STYLES[symbol])
+            continue
         yield Line(subject, "bold")
-        for step in plan.steps:
-            if step.subject == subject:
-                yield from _step(step, commands, details)
-        for note in plan.notes:
-            if note.subject == subject and note.why not in _SAID_ONCE:
-                yield Line(f"  ! {note.why}: {printable(note.text)}", _NOTE_STYLES.get(note.why, ""))
+        for step in steps:
+            yield from _step(step, commands)
+        for note in notes:
+            yield Line(f"  ! {note.why}: {printable(note.text)}", _NOTE_STYLES.get(note.why, ""))
+        yield Line("")
+    if groups and not details:
         yield Line("")
     yield from _said_once(plan.notes)
     yield Line(headline(plan), "bold")
@@ -57,13 +63,16 @@ def difference_text(difference: Difference) -> str:
     return f"{difference.key}: {printable(difference.was)} -> {want}"
 
 
-def _step(step: Step, commands: bool, details: bool) -> Iterator[Line]:
+def _is_new(steps: Sequence[Step]) -> bool:
+    """True if the first of a subject's steps makes it: what the others change nobody has seen yet."""
+    return bool(steps) and steps[0].action in ("create", "download")
+
+
+def _step(step: Step, commands: bool) -> Iterator[Line]:
     symbol = _SYMBOLS.get(step.action, "~")
     impact = f", {_impact(step)}" if step.impact is not Impact.NONE else ""
     yield Line(f"  {symbol} {step.action}{impact}", _STYLES[symbol])
     for difference in step.because:
-        if difference.was is None and not details:
-            continue
         effect = f"  [{difference.impact}: {difference.reason}]" if difference.reason else ""
         yield Line(f"      {difference_text(difference)}{effect}")
     if commands:

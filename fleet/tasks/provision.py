@@ -222,7 +222,7 @@ def _execute(
 
     def agree(made: Plan) -> None:
         if not options.json:
-            _show(made, options, details=options.diff)
+            _show(made, options, details=options.diff or options.commands)
         if made:
             confirm(f"Run {counted(len(made.steps), 'step')} on {made.node}?", options)
 
