@@ -7,8 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 from . import machine
 from .errors import Die
@@ -18,8 +17,7 @@ Data = Any
 Getter = Callable[[Parts, Parts], Data]
 
 
-@dataclass(frozen=True)
-class Route:
+class Route(NamedTuple):
     """One path of the API. `child` is the key of its entries that names the paths below; `first` are the columns shown first."""
 
     pattern: str
@@ -27,7 +25,7 @@ class Route:
     params: tuple[str, ...] = ()
     child: str | None = None
     capabilities: str = "r---"
-    first: tuple[str, ...] = field(default=())
+    first: tuple[str, ...] = ()
 
     def match(self, path: str) -> Parts | None:
         """The parts of a path that fits, None for one that does not."""
@@ -36,17 +34,21 @@ class Route:
         return found.groupdict() if found else None
 
 
-def routes() -> list[Route]:
-    """All paths that can be read."""
-    from . import api_cluster, api_guests, api_nodes
+def _routes(path: str) -> list[Route]:
+    """The routes that may fit a path; only their module is imported."""
+    from importlib import import_module
 
-    return [*api_cluster.ROUTES, *api_nodes.ROUTES, *api_guests.ROUTES]
+    parts = path.split("/")[1:]
+    guests = parts[0] == "nodes" and parts[2:3] in (["lxc"], ["qemu"])
+    module = "api_guests" if guests else "api_nodes" if parts[0] == "nodes" else "api_cluster"
+    found: list[Route] = import_module(f".{module}", __package__).ROUTES
+    return found
 
 
 def find(path: str) -> tuple[Route, Parts] | None:
     """The route of a path and its parts; Die for a node that is not this one."""
     clean = "/" + "/".join(part for part in path.split("/") if part)
-    for route in routes():
+    for route in _routes(clean):
         parts = route.match(clean)
         if parts is not None:
             if "node" in parts:

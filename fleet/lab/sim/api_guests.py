@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import re
 from typing import Any
 
@@ -236,6 +235,8 @@ def vms(parts: Parts, params: Parts) -> list[dict[str, Any]]:
 
 def _vm_config(parts: Parts, params: Parts) -> dict[str, Any]:
     del params
+    import hashlib
+
     vmid = _vmid(parts)
     digest = hashlib.sha1(read_vm_file(vmid).encode(), usedforsecurity=False).hexdigest()
     return {**_vm_typed(read_vm(vmid)), "digest": digest}

@@ -7,7 +7,6 @@ real paths, those for people (`path`) are paths of the node.
 from __future__ import annotations
 
 import os
-import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -82,9 +81,13 @@ def _make(section: Section) -> Backend:
 
         return LvmThin(section)
     if section.type in ("dir", "btrfs"):
-        from .storage_file import Btrfs, Directory
+        if section.type == "btrfs":
+            from .storage_btrfs import Btrfs
 
-        return Directory(section) if section.type == "dir" else Btrfs(section)
+            return Btrfs(section)
+        from .storage_file import Directory
+
+        return Directory(section)
     raise Die(f"storage '{section.id}' of type {section.type} is not online")
 
 
@@ -180,8 +183,6 @@ def volumes(storage: str, vmid: int | None = None, kinds: tuple[str, ...] | None
 
 def _images(store: Backend, wanted: tuple[str, ...], vmid: int | None) -> list[Volume]:
     """The disks of guests: rootdir if the owner is a container, else images."""
-    from dataclasses import replace
-
     from . import vmlist
 
     if not {"rootdir", "images"} & set(wanted):
@@ -192,7 +193,7 @@ def _images(store: Backend, wanted: tuple[str, ...], vmid: int | None) -> list[V
         owner = guests.get(volume.vmid or 0)
         kind = "rootdir" if owner is not None and owner.kind == "lxc" else "images"
         if kind in wanted and vmid in (None, volume.vmid):
-            found.append(replace(volume, content=kind))
+            found.append(volume._replace(content=kind))
     return found
 
 
@@ -326,6 +327,8 @@ def make_base(volid: str) -> str:
 
 def copy_full(volid: str, storage: str, vmid: int, out: Writer, *, snap: str | None = None) -> str:
     """Copy a volume (or a snapshot of it) into a new one for another guest, on `storage`; prints rsync's statistics; the new volid."""
+    import shutil
+
     from .rsync import statistics
 
     store, name = _volume(volid)

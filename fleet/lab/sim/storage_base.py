@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
-from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from . import files, machine, paths
 from .storage_cfg import Section
@@ -15,8 +13,7 @@ from .storage_names import Name
 EMPTY = 24 << 10  # what an empty ext4 file system has in use
 
 
-@dataclass(frozen=True)
-class Volume:
+class Volume(NamedTuple):
     """One entry of `pvesm list`: `size` in bytes, owner and base where there are."""
 
     volid: str
@@ -92,6 +89,8 @@ class Notes:
 
     def copy(self, source: str, target: str) -> None:
         """Give an image the notes and files of another."""
+        import shutil
+
         shutil.rmtree(paths.real(f"{self.top}/{target}"), ignore_errors=True)
         os.makedirs(os.path.dirname(paths.real(f"{self.top}/{target}")), exist_ok=True)
         shutil.copytree(self.tree(source), paths.real(f"{self.top}/{target}"), symlinks=True)
@@ -106,6 +105,8 @@ class Notes:
 
     def remove(self, name: str) -> None:
         """Forget an image."""
+        import shutil
+
         shutil.rmtree(paths.real(f"{self.top}/{name}"), ignore_errors=True)
         try:
             os.unlink(paths.real(f"{self.top}/{name}.json"))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from .errors import Die
 
@@ -17,8 +17,7 @@ BACKUP = re.compile(r"[^/]+\.(tgz|tar|tar\.gz|tar\.lzo|tar\.zst|tar\.bz2|vma|vma
 ISO = re.compile(r"[^/]+\.(?:iso|img)", re.IGNORECASE)
 
 
-@dataclass(frozen=True)
-class Name:
+class Name(NamedTuple):
     """What a volume name says: content type, file or dataset name, owner, base volume (linked clones), format."""
 
     vtype: str

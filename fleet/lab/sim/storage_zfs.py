@@ -6,11 +6,13 @@ import re
 import sys
 
 from . import paths, zfs_data
+from . import zfs_change as change
 from . import zfs_ops as ops
 from .errors import Die
 from .storage_base import Volume, Writer, full
 from .storage_cfg import Section
 from .storage_names import Name, free_name, parse_name
+from .zfs_names import need
 from .zfs_tree import ZfsError, changing, load
 
 
@@ -162,8 +164,8 @@ class ZfsPool:
         dataset = self._dataset(name)
         with _zfs(), changing() as tree:
             volume = self.parse(name).format == "raw"
-            ops.need(tree, dataset)
-            ops.set_props(tree, dataset, {"volsize" if volume else "refquota": f"{size // 1024}k"})
+            need(tree, dataset)
+            change.set_props(tree, dataset, {"volsize" if volume else "refquota": f"{size // 1024}k"})
 
     def feature(self, name: str, feature: str, snapshot: str | None) -> bool:
         """Whether a volume can do something (volume_has_feature)."""
@@ -232,7 +234,7 @@ class ZfsPool:
         new = free_name([v.volid for v in self.images()], vmid, parsed.format)
         source = f"{self.pool}/{parsed.name}"
         with _zfs(), changing() as tree:
-            ops.need(tree, f"{source}@{snap or '__base__'}", "s")
+            need(tree, f"{source}@{snap or '__base__'}", "s")
             given = {"refquota": tree.local(source, "refquota")} if parsed.format == "subvol" else {}
             if given.get("refquota") == "0":
                 given["refquota"] = "none"
@@ -250,8 +252,8 @@ class ZfsPool:
             else re.sub("^vm-", "base-", parsed.name)
         )
         with _zfs(), changing() as tree:
-            ops.need(tree, f"{self.pool}/{parsed.name}")
-            ops.rename(tree, f"{self.pool}/{parsed.name}", f"{self.pool}/{new}")
+            need(tree, f"{self.pool}/{parsed.name}")
+            change.rename(tree, f"{self.pool}/{parsed.name}", f"{self.pool}/{new}")
         volume = f"{parsed.base}/{new}" if parsed.base else new
         self.snapshot(volume, "__base__")
         return volume

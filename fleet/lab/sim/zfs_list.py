@@ -6,10 +6,10 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
-from . import zfs_ops as ops
-from .zfs import UsageError, options
+from .zfs_names import need
 from .zfs_props import PROPS, canonical, is_user, show
 from .zfs_tree import Tree, ZfsError, load
+from .zfs_usage import UsageError, options
 
 _KINDS = {
     "filesystem": "f",
@@ -112,7 +112,7 @@ def select(tree: Tree, names: list[str], kinds: str, depth: int | None) -> tuple
     for given in names or sorted(tree.pools):
         try:
             name = _path_to_dataset(tree, given) if given.startswith(("/", "./")) else given
-            ops.need(tree, name, "fv" + kinds if recursing else kinds)
+            need(tree, name, "fv" + kinds if recursing else kinds)
         except ZfsError as error:
             errors.append(str(error))
             continue

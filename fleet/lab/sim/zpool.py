@@ -8,9 +8,9 @@ from collections.abc import Callable
 from typing import Any
 
 from . import machine
-from .zfs import properties
 from .zfs_props import nice
 from .zfs_tree import Tree, ZfsError, changing, load
+from .zfs_usage import properties
 
 _USAGE = {
     "list": "\tlist [-gHLpPv] [-j [--json-int, --json-pool-key-guid]] [-o property[,...]] [-T d|u] [pool] ... \n"

@@ -1,0 +1,136 @@
+"""How `zfs` is called: usage texts, options and operands, and what it says of a wrong call (exit 2)."""
+
+from __future__ import annotations
+
+from .zfs_props import PROPS
+from .zfs_tree import ZfsError
+
+_USAGE = {
+    "clone": "\tclone [-p[p]u] [-o property=value] ... <snapshot> <filesystem|volume>\n",
+    "create": (
+        "\tcreate [-Pnp[p]uv] [-o property=value] ... <filesystem>\n"
+        "\tcreate [-Pnp[p]sv] [-b blocksize] [-o property=value] ... -V <size> <volume>\n"
+    ),
+    "destroy": (
+        "\tdestroy [-fnpRrv] <filesystem|volume>\n"
+        "\tdestroy [-dnpRrv] <filesystem|volume>@<snap>[%<snap>][,...]\n"
+        "\tdestroy <filesystem|volume>#<bookmark>\n"
+    ),
+    "inherit": "\tinherit [-rS] <property> <filesystem|volume|snapshot> ...\n",
+    "promote": "\tpromote <clone-filesystem>\n",
+    "rename": (
+        "\trename [-f] <filesystem|volume|snapshot> <filesystem|volume|snapshot>\n"
+        "\trename -p[p] [-f] <filesystem|volume> <filesystem|volume>\n"
+        "\trename -u [-f] <filesystem> <filesystem>\n"
+        "\trename -r <snapshot> <snapshot>\n"
+    ),
+    "bookmark": "\tbookmark [-r] <snapshot|bookmark> <newbookmark>\n",
+    "list": (
+        "\tlist [-Hp] [-j [--json-int]] [-r|-d max] [-o property[,...]] [-s property]...\n"
+        "\t    [-S property]... [-t type[,...]] [filesystem|volume|snapshot] ...\n"
+    ),
+    "set": "\tset [-u] <property=value> ... <filesystem|volume|snapshot> ...\n",
+    "get": (
+        '\tget [-rHp] [-j [--json-int]] [-d max] [-o "all" | field[,...]]\n'
+        "\t    [-t type[,...]] [-s source[,...]]\n"
+        '\t    <"all" | property[,...]> [filesystem|volume|snapshot|bookmark] ...\n'
+    ),
+    "mount": "\tmount [-j]\n\tmount [-flvO] [-o opts] <-a|-R filesystem|filesystem>\n",
+    "unmount": "\tunmount [-fu] <-a | filesystem|mountpoint>\n",
+    "rollback": "\trollback [-rRf] <snapshot>\n",
+    "snapshot": "\tsnapshot [-r] [-o property=value] ... <filesystem|volume>@<snap> ...\n",
+    "hold": "\thold [-r] <tag> <snapshot> ...\n",
+    "holds": "\tholds [-rHp] <snapshot> ...\n",
+    "release": "\trelease [-r] <tag> <snapshot> ...\n",
+    "version": "\tversion [-j]\n",
+}
+
+
+class UsageError(ZfsError):
+    """A wrong call: the message and the verb's usage on stderr, exit 2."""
+
+    def __init__(self, verb: str, *lines: str) -> None:
+        super().__init__(*lines, usage(verb).rstrip("\n"), code=2)
+
+
+def usage(verb: str) -> str:
+    """The usage text of a verb, of all of zfs for an empty one."""
+    if not verb:
+        return (
+            "usage: zfs command args ...\nwhere 'command' is one of the following:\n\n"
+            + "".join(["\tversion [-j]\n\n", *(text for name, text in _USAGE.items() if name != "version")])
+            + "\nEach dataset is of the form: pool/[dataset/]*dataset[@name]\n"
+            + _more_help()
+        )
+    text = f"usage:\n{_USAGE[verb]}"
+    return text + (_property_list() if verb in ("set", "get", "inherit", "list") else _more_help())
+
+
+def _more_help() -> str:
+    return (
+        "\nFor the property list, run: zfs set|get\n"
+        "\nFor the delegated permission list, run: zfs allow|unallow\n"
+        "\nFor further help on a command or topic, run: zfs help [<topic>]\n"
+    )
+
+
+def _property_list() -> str:
+    lines = [
+        "",
+        "The following properties are supported:",
+        "",
+        f"\t{'PROPERTY':<21} EDIT  INHERIT   VALUES",
+        "",
+    ]
+    for prop in sorted(PROPS.values(), key=lambda p: (p.how != "r", p.name)):
+        edit = " NO    " if prop.how == "r" else "YES    "
+        lines.append(f"\t{prop.name:<22} {edit}{'  YES   ' if prop.how == 'i' else '   NO   '}{prop.values}")
+    return "\n".join(
+        [
+            *lines,
+            "",
+            "Sizes are specified in bytes with standard units such as K, M, G, etc.",
+            "",
+            "User-defined properties can be specified by using a name containing a colon (:).",
+            "",
+        ]
+    )
+
+
+def options(verb: str, args: list[str], spec: str) -> tuple[list[tuple[str, str]], list[str]]:
+    """([(letter, value)], operands) by glibc's getopt, which takes options anywhere; `spec` as for getopt."""
+    import getopt
+
+    wants_value = {c for i, c in enumerate(spec) if spec[i + 1 : i + 2] == ":"}
+    try:
+        found, rest = getopt.gnu_getopt(args, spec)
+    except getopt.GetoptError as error:
+        if error.opt and error.opt[0] in wants_value:
+            what = (
+                "missing size argument" if verb == "create" else f"missing argument for '{error.opt}' option"
+            )
+            raise UsageError(verb, what) from None
+        raise UsageError(verb, f"invalid option '{error.opt[:1] or '-'}'") from None
+    return [(letter[1:], value) for letter, value in found], rest
+
+
+def one_operand(verb: str, rest: list[str], what: str) -> str:
+    """The only operand, or a usage error."""
+    if not rest:
+        raise UsageError(verb, f"missing {what} argument")
+    if len(rest) > 1:
+        raise UsageError(verb, "too many arguments")
+    return rest[0]
+
+
+def properties(pairs: list[str]) -> dict[str, str]:
+    """{name: value} of property=value words."""
+    result: dict[str, str] = {}
+    for pair in pairs:
+        name, equals, value = pair.partition("=")
+        if not equals:
+            raise ZfsError("missing '=' for property=value argument")
+        if name in result:
+            raise ZfsError(f"property '{name}' specified multiple times")
+        result[name] = value
+    return result
