@@ -65,12 +65,18 @@ def refresh(root: Path, machine: Machine) -> None:
     tree.write("var/lib/fleet-lab/proc/cpuinfo", "".join(
         f"processor\t: {n}\nmodel name\t: {machine['cpu_model']}\ncpu cores\t: {machine['cpus']}\n\n" for n in range(machine["cpus"])))
     tree.write("var/lib/fleet-lab/proc/boot_id", f"{uuid.uuid4()}\n")
-    words = " ".join(sandbox.interpreter())
     for name in commands.MODULES:
-        tree.write(f"usr/local/sbin/{name}", f'#!/bin/sh\nexec {words} -I -S {layout.SIM} {name} "$@"\n', 0o755)
-    guest = " ".join(sandbox.interpreter()).replace(layout.MACHINE, "/run/host").replace("/usr/bin/", "/run/host/usr/bin/")
-    tree.write("usr/local/lib/fleet-lab/machine/guest-tool",
-               f'#!/bin/sh\nexec {guest} -I -S /run/host/sim guest-tool "$0" "$@"\n', 0o755)
+        tree.write(f"usr/local/sbin/{name}", _shim(sandbox.interpreter(), layout.SIM, f'"{name}"'), 0o755)
+    inside = [word.replace(layout.MACHINE, "/run/host") if layout.MACHINE in word else f"/run/host{word}"
+              for word in sandbox.interpreter()]
+    tree.write(f"{layout.MACHINE[1:]}/guest-tool", _shim(inside, "/run/host/sim", '"guest-tool", sys.argv[0]'), 0o755)
+
+
+def _shim(interpreter: list[str], sim: str, words: str) -> str:
+    """A program that runs a simulated command; a script of Python's own, for a shell in between would cost as much as Python."""
+    line = f"/usr/bin/env -S {' '.join(interpreter)} -IS" if len(interpreter) > 1 else f"{interpreter[0]} -IS"
+    return (f"#!{line}\nimport sys\nsys.path.insert(0, {str(Path(sim).parent)!r})\nfrom sim.__main__ import run\n"
+            f"sys.exit(run([{words}, *sys.argv[1:]]))\n")
 
 
 def meminfo(total: int) -> str:
@@ -134,7 +140,8 @@ def _system(tree: _Tree, machine: Machine) -> None:
     node, domain, address = machine["node"], machine["domain"], machine["address"]
     tree.write("etc/hostname", f"{node}\n")
     tree.write("etc/hosts", f"127.0.0.1 localhost.localdomain localhost\n{address} {node}.{domain} {node}\n")
-    tree.write("etc/resolv.conf", f"search {domain}\n" + "".join(f"nameserver {ip}\n" for ip in machine["nameservers"]))
+    search = f"search {machine['search']}\n" if "search" in machine else ""
+    tree.write("etc/resolv.conf", search + "".join(f"nameserver {ip}\n" for ip in machine["nameservers"]))
     tree.write("etc/timezone", f"{machine['timezone']}\n")
     tree.link("etc/localtime", f"/usr/share/zoneinfo/{machine['timezone']}")
     codename = {"12": "bookworm", "13": "trixie"}[machine["debian"]]

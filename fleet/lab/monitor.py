@@ -5,6 +5,7 @@ the directory /sys/fs/cgroup/lxc/ID. Its control socket /run/fleet-lab/monitor.s
 
     start ID       the container runs from now on            stop ID      it does not; whatever ran in it is killed
     init ID        the PID of its process 1 (made on the first call: a container that nobody looks into costs one socket)
+    pid ID         that PID, or 1 where it was not made yet
     hold ID        take the config lock of a container       release ID   let it go
     quorum 0|1     make /etc/pve read-only, or writable
 
@@ -22,6 +23,7 @@ import selectors
 import shutil
 import signal
 import socket
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import NoReturn
@@ -32,6 +34,7 @@ from fleet.lab.sim import guest, linux
 _SOCKET = f"{layout.RUN}/monitor.sock"
 _RUNNING = Path(layout.STATE, "running.json")
 _CGROUPS = Path("/sys/fs/cgroup/lxc")
+_GOING_DOWN = 0.3  # seconds from the call of poweroff in a guest to its end: who called gets an answer
 _AFTER_STOP = f"{layout.SHIMS}/lxc-pve-poststop-hook"
 
 
@@ -68,8 +71,9 @@ class _Monitor:
         self._sockets: dict[int, socket.socket] = {}
         self._inits: dict[int, int] = {}
         self._held: dict[int, int] = {}
+        self._later: list[tuple[float, Callable[[], None]]] = []  # what is to be done when
         self._verbs: dict[str, Callable[[int], str]] = {
-            "start": self._start, "stop": self._stop, "init": self._init, "hold": self._hold,
+            "start": self._start, "stop": self._stop, "init": self._init, "pid": self._pid, "hold": self._hold,
             "release": self._release, "quorum": self._quorum}
 
     def restore(self) -> None:
@@ -82,8 +86,13 @@ class _Monitor:
 
     def turn(self) -> None:
         """Wait for something and see to it."""
-        for key, _ in self._selector.select():
+        until = min((when for when, _ in self._later), default=None)
+        for key, _ in self._selector.select(None if until is None else max(0.0, until - time.monotonic())):
             key.data()
+        due = [action for when, action in self._later if when <= time.monotonic()]
+        self._later = [entry for entry in self._later if entry[1] not in due]
+        for action in due:
+            action()
 
     def _reap(self) -> None:
         os.read(self._waking, 4096)
@@ -135,6 +144,9 @@ class _Monitor:
             self._inits[vmid] = guest.start_init(vmid)
         return str(self._inits[vmid])
 
+    def _pid(self, vmid: int) -> str:
+        return str(self._inits.get(vmid, 1))
+
     def _hold(self, vmid: int) -> str:
         if vmid not in self._held:
             file = Path(f"/run/lock/lxc/pve-config-{vmid}.lock")
@@ -173,11 +185,11 @@ class _Monitor:
             except OSError:
                 return
         if asked in ("poweroff", "reboot"):
-            self._stop(vmid)
-            if Path(_AFTER_STOP).exists():
-                os.posix_spawn(_AFTER_STOP, [_AFTER_STOP, str(vmid), asked], guest.NODE_ENVIRONMENT)
-            elif asked == "reboot":
-                self._start(vmid)
+            self._later.append((time.monotonic() + _GOING_DOWN, lambda: self._end_itself(vmid, asked)))
+
+    def _end_itself(self, vmid: int, asked: str) -> None:
+        self._stop(vmid)
+        os.posix_spawn(_AFTER_STOP, [_AFTER_STOP, str(vmid), asked], guest.NODE_ENVIRONMENT)
 
     def _kill_init(self, vmid: int) -> None:
         init = self._inits.pop(vmid, None)

@@ -173,10 +173,10 @@ def own_interpreter() -> bool:
 
 
 def interpreter() -> list[str]:
-    """The words that run this Python inside a sandbox."""
+    """What runs this Python inside a sandbox: its path, after a variable that it needs where it is built with a shared library."""
     version = f"python{sys.version_info.major}.{sys.version_info.minor}"
     if not own_interpreter():
         return [f"/usr/bin/{version}"]
     words = [f"{layout.PYTHON}/bin/{version}"]
     shared = sysconfig.get_config_var("Py_ENABLE_SHARED")
-    return ["env", f"LD_LIBRARY_PATH={layout.PYTHON}/lib", *words] if shared else words
+    return [f"LD_LIBRARY_PATH={layout.PYTHON}/lib", *words] if shared else words

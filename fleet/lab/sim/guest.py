@@ -16,7 +16,7 @@ from . import linux
 NAMESPACES = linux.NEWNS | linux.NEWPID | linux.NEWUTS | linux.NEWIPC
 NODE_ENVIRONMENT = {"PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "HOME": "/root", "USER": "root",
                     "LANG": "C.UTF-8"}
-FACTS = "/run/fleet-lab/guest"  # FACTS/ID/: meminfo, uid_map, guest.json; written by runtime.py
+FACTS = "/var/lib/fleet-lab/guest"  # FACTS/ID/: meminfo, uid_map, guest.json; written by runtime.py
 _MACHINE = "/usr/local/lib/fleet-lab/machine"
 _NEW_ROOT = "/run/fleet-lab/newroot"
 _DEVICES = ("null", "zero", "full", "random", "urandom", "tty")
@@ -122,13 +122,18 @@ def mount_entry(source: str, target: str, options: list[str]) -> None:
     """One lxc.mount.entry: a bind mount of a directory or of a device node."""
     if not os.path.exists(source) and "optional" in options:
         return
-    if os.path.isdir(source):
-        os.makedirs(target, exist_ok=True)
-    else:
-        os.makedirs(os.path.dirname(target), exist_ok=True)
-        with open(target, "ab"):
-            pass
+    make_target(target, directory=os.path.isdir(source))
     linux.bind(source, target, read_only="ro" in options)
+
+
+def make_target(path: str, *, directory: bool) -> None:
+    """Make what a mount is to lie on, if it is not there."""
+    if directory:
+        os.makedirs(path, exist_ok=True)
+    elif not os.path.exists(path):
+        os.makedirs(os.path.dirname(path), exist_ok=True)
+        with open(path, "ab"):
+            pass
 
 
 def _mount_run(vmid: int) -> None:

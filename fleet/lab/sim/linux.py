@@ -1,6 +1,7 @@
 """The system calls for namespaces and mounts that Python 3.11 has no function for, each an OSError when it fails.
 
-The constants are of linux/sched.h, linux/mount.h and linux/prctl.h. mount_setattr(2) (Linux 5.12) has the same number on all architectures.
+The constants are of linux/sched.h, linux/mount.h and linux/prctl.h. System calls as
+young as mount_setattr(2) (Linux 5.12) have the same number on all architectures.
 """
 
 from __future__ import annotations
@@ -14,7 +15,8 @@ NEWNS, NEWCGROUP, NEWUTS, NEWIPC, NEWUSER, NEWPID, NEWNET = (
 MS_RDONLY, MS_NOSUID, MS_NODEV, MS_NOEXEC, MS_BIND, MS_REC, MS_PRIVATE = 1, 2, 4, 8, 4096, 16384, 1 << 18
 MNT_DETACH = 2
 
-_SYS_MOUNT_SETATTR = 442
+_SYS_OPEN_TREE, _SYS_MOVE_MOUNT, _SYS_MOUNT_SETATTR = 428, 429, 442
+_OPEN_TREE_CLONE, _O_CLOEXEC, _MOVE_MOUNT_F_EMPTY_PATH = 1, 0o2000000, 4
 _AT_FDCWD, _AT_RECURSIVE, _ATTR_RDONLY = -100, 0x8000, 1
 _PR_SET_PDEATHSIG, _PR_SET_NAME = 1, 15
 
@@ -75,6 +77,18 @@ def make_writable(target: str) -> None:
 def unmount(target: str) -> None:
     """Take a mount away, at once, even if it is in use."""
     _check(_libc.umount2(target.encode(), MNT_DETACH), f"unmount {target}")
+
+
+def open_tree(source: str) -> int:
+    """A descriptor of a new bind mount that is nowhere yet."""
+    fd: int = _libc.syscall(_SYS_OPEN_TREE, _AT_FDCWD, source.encode(), _OPEN_TREE_CLONE | _O_CLOEXEC | _AT_RECURSIVE)
+    _check(fd, f"open_tree {source}")
+    return fd
+
+
+def move_mount(tree: int, target: str) -> None:
+    """Put the mount of open_tree() somewhere, maybe in another mount namespace."""
+    _check(_libc.syscall(_SYS_MOVE_MOUNT, tree, b"", _AT_FDCWD, target.encode(), _MOVE_MOUNT_F_EMPTY_PATH), f"mount on {target}")
 
 
 def enter_root(root: str) -> None:

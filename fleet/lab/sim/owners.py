@@ -42,26 +42,32 @@ def chown(path: str, uid: int, gid: int, *, follow: bool = True) -> None:
         os.setxattr(path, ATTRIBUTE, f"{new[0]}:{new[1]}".encode())
 
 
-def inside(path: str, *, shifted: bool) -> tuple[int, int]:
-    """(uid, gid) as a container sees them; an unprivileged one has its ids shifted by 100000, others are nobody's."""
-    return (_unshift(owner(path)[0]), _unshift(owner(path)[1])) if shifted else owner(path)
+def inside(path: str, binds: tuple[str, ...]) -> tuple[int, int]:
+    """(uid, gid) as an unprivileged container sees them: its ids are shifted by 100000, all others are nobody's.
+
+    What nobody ever gave away is root's: the container's in its own volumes, the node's (so nobody's) in bind mounts.
+    """
+    uid, gid = owner(path)
+    if (uid, gid) == (0, 0) and not any((os.path.abspath(path) + "/").startswith(bind.rstrip("/") + "/") for bind in binds):
+        return 0, 0
+    return _unshift(uid), _unshift(gid)
 
 
 def _unshift(number: int) -> int:
     return number - _SHIFT if _SHIFT <= number < _SHIFT + _IDS else _NOBODY
 
 
-def main(argv: list[str], *, shifted: bool = False) -> int:
-    """`stat`, `chown` and `chgrp`, by argv[0]; `shifted` for an unprivileged guest's eyes."""
+def main(argv: list[str], *, binds: tuple[str, ...] | None = None) -> int:
+    """`stat`, `chown` and `chgrp`, by argv[0]; with `binds` as an unprivileged container with these bind mounts sees owners."""
     if argv[0] == "stat":
-        return _stat(argv[1:], shifted)
-    return _chown(argv[0], argv[1:], _SHIFT if shifted else 0)
+        return _stat(argv[1:], binds)
+    return _chown(argv[0], argv[1:], 0 if binds is None else _SHIFT)
 
 
 # --- stat --------------------------------------------------------------------------------------------------------
 
 
-def _stat(words: list[str], shifted: bool) -> int:
+def _stat(words: list[str], binds: tuple[str, ...] | None) -> int:
     """The machine's stat with the four letters that tell owners answered here, and everything else by itself."""
     option, files = _stat_format(words)
     if option is None:
@@ -70,7 +76,7 @@ def _stat(words: list[str], shifted: bool) -> int:
     code = 0
     for file in files:
         try:
-            ids = inside(file, shifted=shifted) if "-L" in others or not os.path.islink(file) else (0, 0)
+            ids = (0, 0) if os.path.islink(file) and "-L" not in others else owner(file) if binds is None else inside(file, binds)
         except OSError:
             ids = (0, 0)  # the machine's stat says what is wrong
         code |= _machine("stat", [*others, f"--{kind}={_FORMAT.sub(lambda m: _answer(m, ids), text)}", "--", file])  # noqa: B023

@@ -9,7 +9,6 @@ from __future__ import annotations
 import io
 import os
 import struct
-import tarfile
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -98,6 +97,8 @@ def _pad(file: io.BufferedWriter, template: str, missing: int) -> None:
 
 def unpack(path: str, target: str) -> int:
     """Unpack an archive of any of the formats into a directory; gives the bytes of the tar stream. OSError or ValueError if it is none."""
+    import tarfile
+
     with open(path, "rb") as file:
         head = file.read(6)
         file.seek(0)
@@ -148,6 +149,8 @@ def _unzstd(file: io.BufferedReader) -> bytes:
 
 def archive(template: str) -> bytes:
     """The tar archive of a template."""
+    import tarfile
+
     out = io.BytesIO()
     with tarfile.open(fileobj=out, mode="w", format=tarfile.GNU_FORMAT) as tar:
         for path, content, mode in _entries(template):
@@ -202,7 +205,6 @@ def _programs(distro: Distribution) -> Iterator[Entry]:
     for name in tools:
         directory = "usr/sbin" if name in ("halt", "ip", "poweroff", "reboot", "rc-service", "rc-update", "service") else "usr/bin"
         yield f"{directory}/{name}", "->/run/host/guest-tool", 0o777
-    yield "usr/sbin/init", "->/run/host/guest-tool", 0o777
 
 
 def _machine_program(name: str) -> str | None:
