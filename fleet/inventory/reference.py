@@ -65,7 +65,7 @@ def _heading(name: str) -> str:
 
 
 def _title(name: str) -> str:
-    return name.removesuffix("Section").removesuffix("Entry") if name != "ContainerLayer" else "Container"
+    return name.removesuffix("Section") if name != "ContainerLayer" else "Container"
 
 
 def _mapping(model: Mapping[str, Any]) -> Mapping[str, Any]:

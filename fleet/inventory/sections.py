@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, WithJsonSchema
 
 from fleet.inventory.fields import (
     AbsolutePath,
@@ -125,7 +125,7 @@ ZfsPath = Annotated[str, Reads(lambda value: _zfs_path(value), {"type": "string"
 RecordSize = Annotated[
     str, Reads(lambda value: _record_size(value), {"type": "string", "pattern": "^[0-9]+[KkMm]?$"})
 ]
-_OnOff = Literal["on", "off"]
+_OnOff = Annotated[Literal["on", "off"], WithJsonSchema({"enum": ["on", "off", True, False]})]
 _Cache = Literal["all", "metadata", "none"]
 
 
