@@ -118,7 +118,9 @@ def environment(keep_env: bool) -> dict[str, str]:
     if not keep_env:
         return {"PATH": _ATTACH_PATH, "container": "lxc", "TERM": "linux"}
     kept = dict(os.environ)
-    if kept.get("_", "").startswith("/usr/local/sbin/"):  # where the lab has the command that Proxmox has in /usr/sbin
+    if kept.get("_", "").startswith(
+        "/usr/local/sbin/"
+    ):  # where the lab has the command that Proxmox has in /usr/sbin
         kept["_"] = kept["_"].replace("/usr/local/", "/usr/")
     kept.pop("FLEET_LAB_USER", None)
     return {**kept, "container": "lxc", "TERM": kept.get("TERM", "linux")}
@@ -145,8 +147,10 @@ def _become(vmid: int, directory: str, argv: list[str], variables: dict[str, str
     try:
         os.execvpe(argv[0], argv, variables)
     except OSError as error:
-        sys.stderr.write(f"lxc-attach: {vmid}: ../src/lxc/attach.c: lxc_attach_run_command: 1841 {error.strerror} - "
-                         f'Failed to exec "{argv[0]}"\n')
+        sys.stderr.write(
+            f"lxc-attach: {vmid}: ../src/lxc/attach.c: lxc_attach_run_command: 1841 {error.strerror} - "
+            f'Failed to exec "{argv[0]}"\n'
+        )
         sys.stderr.flush()
         os._exit(127 if isinstance(error, FileNotFoundError) else 126)
 
@@ -171,7 +175,14 @@ def _id(vmid: int, table: str, name: str) -> int | None:
         lines = read_file(vmid, f"/etc/{table}").decode().splitlines()
     except OSError:
         return None
-    return next((int(fields[2]) for fields in (line.split(":") for line in lines) if fields[0] == name and len(fields) > 2), None)
+    return next(
+        (
+            int(fields[2])
+            for fields in (line.split(":") for line in lines)
+            if fields[0] == name and len(fields) > 2
+        ),
+        None,
+    )
 
 
 def write_file(vmid: int, path: str, content: bytes, mode: int, uid: int, gid: int) -> None:
@@ -189,14 +200,17 @@ def write_file(vmid: int, path: str, content: bytes, mode: int, uid: int, gid: i
         if uid or gid or owners.owner(path) != (0, 0):
             owners.chown(path, uid + shift, gid + shift)
         return b""
+
     _inside(vmid, write)
 
 
 def read_file(vmid: int, path: str) -> bytes:
     """The content of a file in a running guest. OSError as its system calls fail."""
+
     def read() -> bytes:
         with open(path, "rb") as file:
             return file.read()
+
     return _inside(vmid, read)
 
 
@@ -222,14 +236,15 @@ def _attach_entry(vmid: int, entry: str) -> None:
     if int(_ask(f"pid {vmid}")) == 1:
         return  # it has no namespaces yet; they will be made with this entry
     source, target, _, options, *_ = (word.replace("\\040", " ") for word in entry.split())
-    tree = linux.open_tree(source)
+    tree, directory = linux.open_tree(source), os.path.isdir(source)
 
     def move() -> bytes:
-        guest.make_target(f"/{target}", directory=os.path.isdir(f"/proc/self/fd/{tree}"))
+        guest.make_target(f"/{target}", directory=directory)
         linux.move_mount(tree, f"/{target}")
         if "ro" in options.split(","):
             linux.make_read_only(f"/{target}")
         return b""
+
     try:
         _inside(vmid, move)
     finally:
