@@ -62,6 +62,14 @@ def keygen(file: Path, *, passphrase: str = "", kind: str = "ed25519") -> Path:
     return file
 
 
+def until(condition: Callable[[], object]) -> None:
+    """Wait until it holds; a machine that is busy may take its time."""
+    deadline = time.monotonic() + 15
+    while not condition():
+        assert time.monotonic() < deadline, "it did not happen"
+        time.sleep(0.02)
+
+
 def free_port() -> int:
     """A port of loopback that nobody listens on."""
     with socket.create_server(("127.0.0.1", 0)) as server:
@@ -80,7 +88,9 @@ def start_sshd(folder: Path, *, port: int | None = None, extra: str = "") -> Ssh
     config.write_text(
         f"Port {port}\nListenAddress 127.0.0.1\nHostKey {folder / 'host_key'}\n"
         f"AuthorizedKeysFile {folder / 'authorized_keys'}\nPidFile none\nUsePAM no\nStrictModes no\n"
-        f"PermitRootLogin yes\nPasswordAuthentication no\nSetEnv FLEET_RUN={folder / 'run'}\n{extra}"
+        f"PermitRootLogin yes\nPasswordAuthentication no\n"
+        # The login shell would read the profile of whoever runs the tests.
+        f"SetEnv FLEET_RUN={folder / 'run'} HOME={folder}\n{extra}"
     )
     if os.geteuid() == 0:
         Path("/run/sshd").mkdir(exist_ok=True)  # sshd's privilege separation directory
@@ -88,11 +98,10 @@ def start_sshd(folder: Path, *, port: int | None = None, extra: str = "") -> Ssh
         process = subprocess.Popen([SSHD, "-D", "-e", "-f", config], stderr=log)
     sshd = Sshd(port, getuser(), folder / "id", folder / "known_hosts", folder, process)
     sshd.known_hosts.write_text(f"[127.0.0.1]:{port} {(folder / 'host_key.pub').read_text()}")
-    for _ in range(200):
+    while process.poll() is None:
         with suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
             return sshd
         time.sleep(0.02)
-    process.kill()
     pytest.fail(f"sshd did not start: {(folder / 'sshd.log').read_text()}")
 
 

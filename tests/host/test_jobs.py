@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import signal
 import threading
-import time
 from pathlib import Path
 
 import pytest
@@ -16,6 +15,7 @@ from fleet.host.jobs import Job, JobResult, follow, jobs_probe, read_jobs, run_j
 from fleet.host.local import LocalTransport
 from fleet.host.script import ScriptShell
 from fleet.host.shell import Shell
+from tests.host.conftest import until
 
 
 @pytest.fixture(autouse=True)
@@ -27,14 +27,6 @@ def jobs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def listed(shell: Shell) -> tuple[Job, ...]:
     return read_jobs(split(shell.run(compose([jobs_probe()], "mark")).out, "mark")["jobs"])
-
-
-def until(condition: object) -> None:
-    for _ in range(200):
-        if condition():  # type: ignore[operator]
-            return
-        time.sleep(0.02)
-    pytest.fail("it did not happen within 4 seconds")
 
 
 def test_a_job_is_one_execution_and_leaves_nothing(here: ScriptShell, jobs: Path) -> None:

@@ -270,7 +270,9 @@ def test_a_name_that_does_not_resolve_is_said() -> None:
 
 
 def test_a_host_that_refuses_is_tried_a_few_times() -> None:
-    said = refusal(SshTransport("pve", "127.0.0.1", port=free_port(), patience=1.0))
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))  # nobody listens there, and nobody else can
+        said = refusal(SshTransport("pve", "127.0.0.1", port=taken.getsockname()[1], patience=1.0))
     assert "Connection refused" in said
     assert "tries)" in said
 
