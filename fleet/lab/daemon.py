@@ -28,7 +28,12 @@ def main(directory: Path, ready: int) -> None:
         os.write(ready, f"{error}\n".encode())
         sys.exit(1)
     record = json.loads(files.record.read_text(encoding="utf-8"))
-    record |= {"port": port, "node": node, "daemon": os.getpid(), "daemon_start": lab.process_start(os.getpid())}
+    record |= {
+        "port": port,
+        "node": node,
+        "daemon": os.getpid(),
+        "daemon_start": lab.process_start(os.getpid()),
+    }
     temporary = files.record.with_suffix(".new")
     temporary.write_text(json.dumps(record), encoding="utf-8")
     temporary.replace(files.record)

@@ -69,7 +69,15 @@ class Faults:
         """What is set now."""
         return read(self._files.faults)
 
-    def drop(self, when: str, *, nth: int | None = None, match: str | None = None, ms: int = 50, times: int | None = None) -> None:
+    def drop(
+        self,
+        when: str,
+        *,
+        nth: int | None = None,
+        match: str | None = None,
+        ms: int = 50,
+        times: int | None = None,
+    ) -> None:
         """Cut the link at the nth execution from now (1 is the next), or at those whose command matches a regular expression.
 
         `when`: "before" the command runs, "during" it (`ms` after it began), or "after" it ran and before any answer is sent.
@@ -77,7 +85,14 @@ class Faults:
         """
         self._rule("drop", when, nth, match, ms, times)
 
-    def hang(self, when: str = "before", *, nth: int | None = None, match: str | None = None, times: int | None = None) -> None:
+    def hang(
+        self,
+        when: str = "before",
+        *,
+        nth: int | None = None,
+        match: str | None = None,
+        times: int | None = None,
+    ) -> None:
         """Never answer an execution, which has run ("after") or has not ("before"); the link stays up."""
         self._rule("hang", when, nth, match, 0, times)
 
@@ -115,7 +130,9 @@ class Faults:
             self.quorum(lost=False)
         self._files.faults.unlink(missing_ok=True)
 
-    def _rule(self, action: str, when: str, nth: int | None, match: str | None, ms: int, times: int | None) -> None:
+    def _rule(
+        self, action: str, when: str, nth: int | None, match: str | None, ms: int, times: int | None
+    ) -> None:
         if when not in _WHEN:
             raise ValueError(f"a fault strikes before, during or after an execution, not {when!r}")
         if (nth is None) == (match is None):
@@ -123,8 +140,21 @@ class Faults:
         at = exec_count(self._files) + nth if nth is not None else None
         existing = self.current().get("rules", [])
         number = max((rule["id"] for rule in existing), default=0) + 1
-        self._set("rules", [*existing, {"id": number, "action": action, "when": when, "ms": ms, "at": at, "match": match,
-                                        "times": times}])
+        self._set(
+            "rules",
+            [
+                *existing,
+                {
+                    "id": number,
+                    "action": action,
+                    "when": when,
+                    "ms": ms,
+                    "at": at,
+                    "match": match,
+                    "times": times,
+                },
+            ],
+        )
 
     def _set(self, key: str, value: object) -> None:
         temporary = self._files.faults.with_suffix(".new")

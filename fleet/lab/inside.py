@@ -18,8 +18,20 @@ def words(pid: int, argv: Sequence[str]) -> list[str]:
     nsenter = shutil.which("nsenter")
     if nsenter is None:
         raise FileNotFoundError("the lab needs `nsenter`, of the package util-linux, which is not installed")
-    return [nsenter, f"--target={pid}", "--user", "--preserve-credentials", "--mount", "--pid", "--net", "--uts", "--ipc", "--wd",
-            "--", *argv]
+    return [
+        nsenter,
+        f"--target={pid}",
+        "--user",
+        "--preserve-credentials",
+        "--mount",
+        "--pid",
+        "--net",
+        "--uts",
+        "--ipc",
+        "--wd",
+        "--",
+        *argv,
+    ]
 
 
 def shell(command: str | None, user: str) -> list[str]:
@@ -31,5 +43,15 @@ def shell(command: str | None, user: str) -> list[str]:
 def environment(user: str) -> dict[str, str]:
     """The variables that sshd and PAM of a Proxmox node set."""
     home = "/root" if user == "root" else f"/home/{user}"
-    common = {"SHELL": SHELL, "LOGNAME": user, "MOTD_SHOWN": "pam", "HOME": home, "LANG": "C.UTF-8", "USER": user, "PATH": PATH}
-    return common if user == "root" else {**common, "FLEET_LAB_USER": user}  # all is one uid: this says who is not root
+    common = {
+        "SHELL": SHELL,
+        "LOGNAME": user,
+        "MOTD_SHOWN": "pam",
+        "HOME": home,
+        "LANG": "C.UTF-8",
+        "USER": user,
+        "PATH": PATH,
+    }
+    return (
+        common if user == "root" else {**common, "FLEET_LAB_USER": user}
+    )  # all is one uid: this says who is not root

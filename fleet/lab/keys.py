@@ -14,7 +14,8 @@ def make(file: Path) -> paramiko.Ed25519Key:
     """The key in a file, made if it is not there, with its public half beside it."""
     if not file.exists():
         private = Ed25519PrivateKey.generate().private_bytes(
-            serialization.Encoding.PEM, serialization.PrivateFormat.OpenSSH, serialization.NoEncryption())
+            serialization.Encoding.PEM, serialization.PrivateFormat.OpenSSH, serialization.NoEncryption()
+        )
         file.touch(mode=0o600)
         file.write_bytes(private)
     key = paramiko.Ed25519Key.from_private_key_file(str(file))

@@ -63,10 +63,18 @@ class Lab:
         """What is to go wrong."""
         return Faults(self.files)
 
-    def run(self, script: str, *, user: str = "root", stdin: str | None = None, timeout: float | None = None) -> tuple[int, str, str]:
+    def run(
+        self, script: str, *, user: str = "root", stdin: str | None = None, timeout: float | None = None
+    ) -> tuple[int, str, str]:
         """(exit code, stdout, stderr) of a shell script inside the node, without SSH; 128+N for a script killed by signal N."""
-        done = subprocess.run(inside.words(self.pid, inside.shell(script, user)), env=inside.environment(user), timeout=timeout,
-                              input=(stdin or "").encode(), capture_output=True, check=False)
+        done = subprocess.run(
+            inside.words(self.pid, inside.shell(script, user)),
+            env=inside.environment(user),
+            timeout=timeout,
+            input=(stdin or "").encode(),
+            capture_output=True,
+            check=False,
+        )
         code = done.returncode if done.returncode >= 0 else 128 - done.returncode
         return code, done.stdout.decode(errors="replace"), done.stderr.decode(errors="replace")
 
@@ -85,11 +93,27 @@ class Lab:
 
     def ssh_words(self) -> list[str]:
         """The ssh command that logs in, for OpenSSH's client."""
-        return ["ssh", "-p", str(self.port), "-i", str(self.key), "-o", f"UserKnownHostsFile={self.known_hosts}", "-o",
-                "IdentitiesOnly=yes", f"{self.user}@{self.host}"]
+        return [
+            "ssh",
+            "-p",
+            str(self.port),
+            "-i",
+            str(self.key),
+            "-o",
+            f"UserKnownHostsFile={self.known_hosts}",
+            "-o",
+            "IdentitiesOnly=yes",
+            f"{self.user}@{self.host}",
+        ]
 
 
-def up(name: str = "default", *, machine: str | None = None, pve_version: int | None = None, realistic: bool | None = None) -> Lab:
+def up(
+    name: str = "default",
+    *,
+    machine: str | None = None,
+    pve_version: int | None = None,
+    realistic: bool | None = None,
+) -> Lab:
     """Bring a lab up, making it if there is none of that name; one that is up is left alone.
 
     `machine` (a name in fleet/lab/machines), `pve_version` (8 or 9) and `realistic` (commands cost what they cost on a real node)
@@ -117,7 +141,13 @@ def down(name: str = "default") -> bool:
         return _stop_daemon(_read(files))
 
 
-def reset(name: str = "default", *, machine: str | None = None, pve_version: int | None = None, realistic: bool | None = None) -> Lab:
+def reset(
+    name: str = "default",
+    *,
+    machine: str | None = None,
+    pve_version: int | None = None,
+    realistic: bool | None = None,
+) -> Lab:
     """Throw the node's state away and bring the lab up anew; what is None stays as it was. Keys and port are kept."""
     files = _files(name)
     with _locked(files):
@@ -171,18 +201,24 @@ def _read(files: layout.Files) -> dict[str, Any]:
 
 def _settle(name: str, record: dict[str, Any], asked: dict[str, Any]) -> dict[str, Any]:
     """The options of a lab; LabError when others are asked for than it has."""
-    options = {key: record.get(key, _DEFAULTS[key]) if value is None else value for key, value in asked.items()}
+    options = {
+        key: record.get(key, _DEFAULTS[key]) if value is None else value for key, value in asked.items()
+    }
     different = [key for key in options if key in record and record[key] != options[key]]
     if different:
         said = ", ".join(f"{key.replace('_', '-')} is {record[key]}, not {options[key]}" for key in different)
-        raise LabError(f"lab {name!r} exists and is another: {said}. `inv lab.reset --name {name}` with these options makes it anew; "
-                       "another --name makes one beside it.")
+        raise LabError(
+            f"lab {name!r} exists and is another: {said}. `inv lab.reset --name {name}` with these options makes it anew; "
+            "another --name makes one beside it."
+        )
     return options
 
 
 def _seed(files: layout.Files, options: dict[str, Any]) -> None:
     if sys.platform != "linux":
-        raise LabError("the lab needs Linux: it is made of namespaces. Give a real host's address in hosts.yml instead of `address: lab`.")
+        raise LabError(
+            "the lab needs Linux: it is made of namespaces. Give a real host's address in hosts.yml instead of `address: lab`."
+        )
     files.directory.mkdir(mode=0o700, exist_ok=True)
     try:
         description = machine.load(options["machine"], options["pve_version"])
@@ -199,9 +235,18 @@ def _start_daemon(files: layout.Files) -> None:
     path = os.pathsep.join(filter(None, [package, os.environ.get("PYTHONPATH", "")]))
     try:
         with files.log.open("ab") as log:
-            subprocess.run([sys.executable, "-m", "fleet.lab.daemon", str(files.directory), str(writing)], check=False,
-                           start_new_session=True, stdin=subprocess.DEVNULL, stdout=log, stderr=log, pass_fds=[writing],
-                           cwd="/", env={**os.environ, "PYTHONPATH": path}, timeout=_START_SECONDS)
+            subprocess.run(
+                [sys.executable, "-m", "fleet.lab.daemon", str(files.directory), str(writing)],
+                check=False,
+                start_new_session=True,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                pass_fds=[writing],
+                cwd="/",
+                env={**os.environ, "PYTHONPATH": path},
+                timeout=_START_SECONDS,
+            )
     finally:
         os.close(writing)
     with os.fdopen(reading, encoding="utf-8") as answers:
@@ -230,15 +275,27 @@ def _alive(record: dict[str, Any]) -> bool:
 def process_start(pid: int) -> int | None:
     """When a process began, in clock ticks since boot; None if there is no such process or it is a zombie."""
     try:
-        fields = Path(f"/proc/{pid}/stat").read_text(encoding="ascii", errors="replace").rpartition(")")[2].split()
+        fields = (
+            Path(f"/proc/{pid}/stat").read_text(encoding="ascii", errors="replace").rpartition(")")[2].split()
+        )
     except (FileNotFoundError, ProcessLookupError):
         return None
     return None if fields[0] == "Z" else int(fields[19])
 
 
 def _lab(name: str, files: layout.Files, record: dict[str, Any]) -> Lab:
-    return Lab(name=name, host="127.0.0.1", port=record["port"], user="root", key=files.client_key, known_hosts=files.known_hosts,
-               machine=record["machine"], pve_version=record["pve_version"], realistic=record["realistic"], pid=record["node"])
+    return Lab(
+        name=name,
+        host="127.0.0.1",
+        port=record["port"],
+        user="root",
+        key=files.client_key,
+        known_hosts=files.known_hosts,
+        machine=record["machine"],
+        pve_version=record["pve_version"],
+        realistic=record["realistic"],
+        pid=record["node"],
+    )
 
 
 def _remove(tree: Path) -> None:

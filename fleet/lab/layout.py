@@ -83,6 +83,8 @@ class Files:
 def files(name: str) -> Files:
     """The files of the lab of that name; ValueError for a name that is none."""
     if not _NAME.fullmatch(name):
-        raise ValueError(f"{name!r} is no name for a lab: letters, digits, '-', '_' and '.' only, at most 64, "
-                         "beginning with a letter or digit")
+        raise ValueError(
+            f"{name!r} is no name for a lab: letters, digits, '-', '_' and '.' only, at most 64, "
+            "beginning with a letter or digit"
+        )
     return Files(home() / name)

@@ -19,7 +19,17 @@ from fleet.lab import layout, sandbox
 from fleet.lab.sim import commands, templates
 
 _DESCRIPTIONS = Path(__file__).resolve().parent / "machines"
-_GROUPS = {"root": 0, "daemon": 1, "adm": 4, "tty": 5, "disk": 6, "sudo": 27, "www-data": 33, "backup": 34, "video": 44}
+_GROUPS = {
+    "root": 0,
+    "daemon": 1,
+    "adm": 4,
+    "tty": 5,
+    "disk": 6,
+    "sudo": 27,
+    "www-data": 33,
+    "backup": 34,
+    "video": 44,
+}
 
 Machine = Mapping[str, Any]
 
@@ -62,28 +72,49 @@ def refresh(root: Path, machine: Machine) -> None:
         tree.directory(name)
     total = machine.get("memory_bytes", machine["memory_mib"] << 20) >> 10
     tree.write("var/lib/fleet-lab/proc/meminfo", meminfo(total))
-    tree.write("var/lib/fleet-lab/proc/cpuinfo", "".join(
-        f"processor\t: {n}\nmodel name\t: {machine['cpu_model']}\ncpu cores\t: {machine['cpus']}\n\n" for n in range(machine["cpus"])))
+    tree.write(
+        "var/lib/fleet-lab/proc/cpuinfo",
+        "".join(
+            f"processor\t: {n}\nmodel name\t: {machine['cpu_model']}\ncpu cores\t: {machine['cpus']}\n\n"
+            for n in range(machine["cpus"])
+        ),
+    )
     tree.write("var/lib/fleet-lab/proc/boot_id", f"{uuid.uuid4()}\n")
     for name in commands.MODULES:
         tree.write(f"usr/local/sbin/{name}", _shim(sandbox.interpreter(), layout.SIM, f'"{name}"'), 0o755)
-    inside = [word.replace(layout.MACHINE, "/run/host") if layout.MACHINE in word else f"/run/host{word}"
-              for word in sandbox.interpreter()]
-    tree.write(f"{layout.MACHINE[1:]}/guest-tool", _shim(inside, "/run/host/sim", '"guest-tool", sys.argv[0]'), 0o755)
+    inside = [
+        word.replace(layout.MACHINE, "/run/host") if layout.MACHINE in word else f"/run/host{word}"
+        for word in sandbox.interpreter()
+    ]
+    tree.write(
+        f"{layout.MACHINE[1:]}/guest-tool", _shim(inside, "/run/host/sim", '"guest-tool", sys.argv[0]'), 0o755
+    )
 
 
 def _shim(interpreter: list[str], sim: str, words: str) -> str:
     """A program that runs a simulated command; a script of Python's own, for a shell in between would cost as much as Python."""
     line = f"/usr/bin/env -S {' '.join(interpreter)} -IS" if len(interpreter) > 1 else f"{interpreter[0]} -IS"
-    return (f"#!{line}\nimport sys\nsys.path.insert(0, {str(Path(sim).parent)!r})\nfrom sim.__main__ import run\n"
-            f"sys.exit(run([{words}, *sys.argv[1:]]))\n")
+    return (
+        f"#!{line}\nimport sys\nsys.path.insert(0, {str(Path(sim).parent)!r})\nfrom sim.dispatch import run\n"
+        f"sys.exit(run([{words}, *sys.argv[1:]]))\n"
+    )
 
 
 def meminfo(total: int) -> str:
     """The lines of /proc/meminfo that tools read, for this many KiB."""
     free = total * 3 // 4
-    values = {"MemTotal": total, "MemFree": free, "MemAvailable": free + total // 16, "Buffers": total // 64,
-              "Cached": total // 16, "SwapCached": 0, "SwapTotal": 0, "SwapFree": 0, "Shmem": total // 1024, "SReclaimable": 0}
+    values = {
+        "MemTotal": total,
+        "MemFree": free,
+        "MemAvailable": free + total // 16,
+        "Buffers": total // 64,
+        "Cached": total // 16,
+        "SwapCached": 0,
+        "SwapTotal": 0,
+        "SwapFree": 0,
+        "Shmem": total // 1024,
+        "SReclaimable": 0,
+    }
     return "".join(f"{key + ':':<16}{value:>8} kB\n" for key, value in values.items())
 
 
@@ -113,10 +144,37 @@ class _Tree:
 
 
 def _directories(tree: _Tree) -> None:
-    for name in ("boot", "dev", "etc/cron.d", "home", "media", "mnt", "opt", "proc", "run", "srv", "sys/fs/cgroup/lxc", "usr",
-                 "usr/local/sbin", "usr/local/bin", "usr/local/etc", "var/cache", "var/lib/lxc", "var/lib/vz/template/iso",
-                 "var/lib/vz/template/cache", "var/lib/vz/dump", "var/lib/vz/snippets", "var/lib/vz/images", "var/log/pve/tasks",
-                 "var/spool", "var/tmp", layout.SIM[1:], f"{layout.MACHINE[1:]}/sim", f"{layout.MACHINE[1:]}/usr", layout.PYTHON[1:]):
+    for name in (
+        "boot",
+        "dev",
+        "etc/cron.d",
+        "home",
+        "media",
+        "mnt",
+        "opt",
+        "proc",
+        "run",
+        "srv",
+        "sys/fs/cgroup/lxc",
+        "usr",
+        "usr/local/sbin",
+        "usr/local/bin",
+        "usr/local/etc",
+        "var/cache",
+        "var/lib/lxc",
+        "var/lib/vz/template/iso",
+        "var/lib/vz/template/cache",
+        "var/lib/vz/dump",
+        "var/lib/vz/snippets",
+        "var/lib/vz/images",
+        "var/log/pve/tasks",
+        "var/spool",
+        "var/tmp",
+        layout.SIM[1:],
+        f"{layout.MACHINE[1:]}/sim",
+        f"{layout.MACHINE[1:]}/usr",
+        layout.PYTHON[1:],
+    ):
         tree.directory(name)
     for name, mode in (("root", 0o700), ("tmp", 0o1777)):
         tree.directory(name, mode)
@@ -146,25 +204,40 @@ def _system(tree: _Tree, machine: Machine) -> None:
     tree.link("etc/localtime", f"/usr/share/zoneinfo/{machine['timezone']}")
     codename = {"12": "bookworm", "13": "trixie"}[machine["debian"]]
     tree.write("etc/debian_version", f"{machine['debian']}.1\n")
-    tree.write("etc/os-release", f'PRETTY_NAME="Debian GNU/Linux {machine["debian"]} ({codename})"\nNAME="Debian GNU/Linux"\n'
-               f'VERSION_ID="{machine["debian"]}"\nVERSION_CODENAME={codename}\nID=debian\n')
+    tree.write(
+        "etc/os-release",
+        f'PRETTY_NAME="Debian GNU/Linux {machine["debian"]} ({codename})"\nNAME="Debian GNU/Linux"\n'
+        f'VERSION_ID="{machine["debian"]}"\nVERSION_CODENAME={codename}\nID=debian\n',
+    )
     users = {name: 1000 + number for number, name in enumerate(machine["users"])}
-    tree.write("etc/passwd", "root:x:0:0:root:/root:/bin/bash\nwww-data:x:33:33:www-data:/var/www:/usr/sbin/nologin\n"
-               "backup:x:34:34:backup:/var/backups:/usr/sbin/nologin\n"
-               + "".join(f"{name}:x:{number}:{number}::/home/{name}:/bin/bash\n" for name, number in users.items())
-               + "nobody:x:65534:65534:nobody:/nonexistent:/usr/sbin/nologin\n")
+    tree.write(
+        "etc/passwd",
+        "root:x:0:0:root:/root:/bin/bash\nwww-data:x:33:33:www-data:/var/www:/usr/sbin/nologin\n"
+        "backup:x:34:34:backup:/var/backups:/usr/sbin/nologin\n"
+        + "".join(f"{name}:x:{number}:{number}::/home/{name}:/bin/bash\n" for name, number in users.items())
+        + "nobody:x:65534:65534:nobody:/nonexistent:/usr/sbin/nologin\n",
+    )
     groups = {**_GROUPS, "render": machine["render_gid"], **users, "nogroup": 65534}
-    tree.write("etc/group", "".join(f"{name}:x:{number}:{','.join(users) if name == 'sudo' else ''}\n"
-                                    for name, number in groups.items()))
+    tree.write(
+        "etc/group",
+        "".join(
+            f"{name}:x:{number}:{','.join(users) if name == 'sudo' else ''}\n"
+            for name, number in groups.items()
+        ),
+    )
     tree.write("etc/subuid", "root:100000:65536\n")
     tree.write("etc/subgid", "root:100000:65536\n")
     tree.write("etc/nsswitch.conf", "passwd: files\ngroup: files\nhosts: files dns\n")
     for name in users:
         tree.directory(f"home/{name}")
-    tree.write("var/lib/dpkg/status", "".join(
-        f"Package: {name}\nStatus: install ok installed\nPriority: optional\nSection: admin\nMaintainer: Proxmox Support Team "
-        f"<support@proxmox.com>\nArchitecture: amd64\nVersion: {version}\nDescription: {name}\n\n"
-        for name, version in sorted(machine["packages"].items())))
+    tree.write(
+        "var/lib/dpkg/status",
+        "".join(
+            f"Package: {name}\nStatus: install ok installed\nPriority: optional\nSection: admin\nMaintainer: Proxmox Support Team "
+            f"<support@proxmox.com>\nArchitecture: amd64\nVersion: {version}\nDescription: {name}\n\n"
+            for name, version in sorted(machine["packages"].items())
+        ),
+    )
     for name in ("info", "updates", "triggers"):
         tree.directory(f"var/lib/dpkg/{name}")
     tree.write("var/lib/dpkg/available", "")
@@ -196,8 +269,12 @@ def _network(tree: _Tree, machine: Machine) -> None:
     links = {"lo": {"address": "00:00:00:00:00:00", "mtu": 65536}, **machine["links"]}
     for number, (name, link) in enumerate(links.items(), 1):
         base = f"sys/class/net/{name}"
-        for file, value in (("address", link["address"]), ("mtu", link["mtu"]), ("ifindex", number),
-                            ("operstate", "unknown" if name == "lo" else "up")):
+        for file, value in (
+            ("address", link["address"]),
+            ("mtu", link["mtu"]),
+            ("ifindex", number),
+            ("operstate", "unknown" if name == "lo" else "up"),
+        ):
             tree.write(f"{base}/{file}", f"{value}\n")
         if link.get("bridge"):
             tree.write(f"{base}/bridge/stp_state", "0\n")
@@ -210,16 +287,27 @@ def _network(tree: _Tree, machine: Machine) -> None:
 def _templates(tree: _Tree, machine: Machine) -> None:
     """The templates that are there, and the index of those that can be had."""
     for template in machine["templates"]["present"]:
-        templates.write(str(tree.root / "var/lib/vz/template/cache" / template["name"]), template["name"], template["size"])
+        templates.write(
+            str(tree.root / "var/lib/vz/template/cache" / template["name"]),
+            template["name"],
+            template["size"],
+        )
     available = machine["templates"]["available"]
     if available is not None:  # None: this node never ran `pveam update`
-        tree.write("var/lib/pve-manager/apl-info/download.proxmox.com", "\n".join(
-            _index_entry(template["name"], template["os"], template.get("section", "system")) for template in available))
+        tree.write(
+            "var/lib/pve-manager/apl-info/download.proxmox.com",
+            "\n".join(
+                _index_entry(template["name"], template["os"], template.get("section", "system"))
+                for template in available
+            ),
+        )
         tree.write("var/lib/pve-manager/apl-info/releases.turnkeylinux.org", "")
 
 
 def _index_entry(name: str, system: str, section: str) -> str:
     """A template in the form of the index that `pveam update` downloads."""
     package, version, _ = name.split("_", 2)
-    return (f"Package: {package}\nVersion: {version}\nType: lxc\nOS: {system}\nSection: {section}\nMaintainer: Proxmox Support Team "
-            f"<support@proxmox.com>\nArchitecture: amd64\nLocation: {section}/{name}\nDescription: {package}\n")
+    return (
+        f"Package: {package}\nVersion: {version}\nType: lxc\nOS: {system}\nSection: {section}\nMaintainer: Proxmox Support Team "
+        f"<support@proxmox.com>\nArchitecture: amd64\nLocation: {section}/{name}\nDescription: {package}\n"
+    )

@@ -73,8 +73,14 @@ class _Monitor:
         self._held: dict[int, int] = {}
         self._later: list[tuple[float, Callable[[], None]]] = []  # what is to be done when
         self._verbs: dict[str, Callable[[int], str]] = {
-            "start": self._start, "stop": self._stop, "init": self._init, "pid": self._pid, "hold": self._hold,
-            "release": self._release, "quorum": self._quorum}
+            "start": self._start,
+            "stop": self._stop,
+            "init": self._init,
+            "pid": self._pid,
+            "hold": self._hold,
+            "release": self._release,
+            "quorum": self._quorum,
+        }
 
     def restore(self) -> None:
         """Hold again what ran when the lab went down."""

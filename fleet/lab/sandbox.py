@@ -18,7 +18,7 @@ from typing import NoReturn
 from fleet.lab import layout
 from fleet.lab.sim import linux
 
-_NAMESPACES = (linux.NEWUSER | linux.NEWNS | linux.NEWPID | linux.NEWNET | linux.NEWUTS | linux.NEWIPC)
+_NAMESPACES = linux.NEWUSER | linux.NEWNS | linux.NEWPID | linux.NEWNET | linux.NEWUTS | linux.NEWIPC
 _MERGED = ("bin", "sbin", "lib", "lib32", "lib64", "libx32")  # links into /usr, or directories of their own
 _DEVICES = ("null", "zero", "full", "random", "urandom", "tty")
 _FROM_ETC = ("alternatives", "ld.so.cache", "ld.so.conf", "ld.so.conf.d")
@@ -60,7 +60,9 @@ def start(spec: Spec, monitor: Callable[[int], NoReturn]) -> int:
             raise SandboxError(first.removeprefix("error ").strip() or "the sandbox ended before it began")
         second = answers.readline().decode()
     if not second.startswith("ready"):
-        raise SandboxError(second.removeprefix("error ").strip() or "the sandbox ended while it was being built")
+        raise SandboxError(
+            second.removeprefix("error ").strip() or "the sandbox ended while it was being built"
+        )
     return int(first.split()[1])
 
 
@@ -121,7 +123,9 @@ def build(spec: Spec) -> None:
     _bind_code(root)
     _mount_proc(root)
     _mount_dev(root, spec.devices)
-    linux.bind(f"{root}/etc/pve", f"{root}/etc/pve")  # a mount of its own, so that lost quorum can make it read-only
+    linux.bind(
+        f"{root}/etc/pve", f"{root}/etc/pve"
+    )  # a mount of its own, so that lost quorum can make it read-only
     linux.enter_root(root)
 
 
@@ -154,10 +158,21 @@ def _mount_dev(root: str, devices: Sequence[str]) -> None:
         linux.bind("/dev/null", str(node))
     for name in ("pts", "shm"):
         Path(dev, name).mkdir()
-    linux.mount("devpts", f"{dev}/pts", "devpts", linux.MS_NOSUID | linux.MS_NOEXEC, "newinstance,ptmxmode=0666,mode=620")
+    linux.mount(
+        "devpts",
+        f"{dev}/pts",
+        "devpts",
+        linux.MS_NOSUID | linux.MS_NOEXEC,
+        "newinstance,ptmxmode=0666,mode=620",
+    )
     linux.mount("tmpfs", f"{dev}/shm", "tmpfs", linux.MS_NOSUID | linux.MS_NODEV)
-    for name, target in (("ptmx", "pts/ptmx"), ("fd", "/proc/self/fd"), ("stdin", "/proc/self/fd/0"),
-                         ("stdout", "/proc/self/fd/1"), ("stderr", "/proc/self/fd/2")):
+    for name, target in (
+        ("ptmx", "pts/ptmx"),
+        ("fd", "/proc/self/fd"),
+        ("stdin", "/proc/self/fd/0"),
+        ("stdout", "/proc/self/fd/1"),
+        ("stderr", "/proc/self/fd/2"),
+    ):
         Path(dev, name).symlink_to(target)
 
 

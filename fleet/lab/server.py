@@ -74,7 +74,9 @@ class Server:
 class _Connection(paramiko.ServerInterface):
     """One client: who it is, and what its channels ask for."""
 
-    def __init__(self, node: Node, client_key: paramiko.PKey, transport: paramiko.Transport, connection: socket.socket) -> None:
+    def __init__(
+        self, node: Node, client_key: paramiko.PKey, transport: paramiko.Transport, connection: socket.socket
+    ) -> None:
         self._node = node
         self._client_key = client_key
         self._transport = transport
@@ -101,7 +103,11 @@ class _Connection(paramiko.ServerInterface):
         if kind != "session":
             return paramiko.common.OPEN_FAILED_ADMINISTRATIVELY_PROHIBITED
         with self._lock:
-            open_ones = {number: channel for number, channel in self._channels.items() if channel is None or not channel.closed}
+            open_ones = {
+                number: channel
+                for number, channel in self._channels.items()
+                if channel is None or not channel.closed
+            }
             if len(open_ones) >= _MAX_SESSIONS:
                 return paramiko.common.OPEN_FAILED_CONNECT_FAILED
             self._channels = {**open_ones, chanid: None}
@@ -113,13 +119,22 @@ class _Connection(paramiko.ServerInterface):
         self._request(channel).variables[name.decode()] = value.decode()
         return True
 
-    def check_channel_pty_request(self, channel: paramiko.Channel, term: bytes, width: int, height: int, pixelwidth: int,
-                                  pixelheight: int, modes: bytes) -> bool:  # noqa: ARG002, D102
+    def check_channel_pty_request(
+        self,
+        channel: paramiko.Channel,
+        term: bytes,
+        width: int,
+        height: int,
+        pixelwidth: int,
+        pixelheight: int,
+        modes: bytes,
+    ) -> bool:  # noqa: ARG002, D102
         self._request(channel).terminal = (term.decode(), width, height)
         return True
 
-    def check_channel_window_change_request(self, channel: paramiko.Channel, width: int, height: int, pixelwidth: int,
-                                            pixelheight: int) -> bool:  # noqa: ARG002, D102
+    def check_channel_window_change_request(
+        self, channel: paramiko.Channel, width: int, height: int, pixelwidth: int, pixelheight: int
+    ) -> bool:  # noqa: ARG002, D102
         self._request(channel).resize(width, height)
         return True
 
@@ -130,8 +145,18 @@ class _Connection(paramiko.ServerInterface):
         return self._serve(channel, command.decode(errors="surrogateescape"))
 
     def check_channel_subsystem_request(self, channel: paramiko.Channel, name: str) -> bool:  # noqa: D102
-        program = next((path for path in ("/usr/lib/openssh/sftp-server", "/usr/libexec/openssh/sftp-server",
-                                          "/usr/lib/ssh/sftp-server") if Path(path).exists()), None)
+        program = next(
+            (
+                path
+                for path in (
+                    "/usr/lib/openssh/sftp-server",
+                    "/usr/libexec/openssh/sftp-server",
+                    "/usr/lib/ssh/sftp-server",
+                )
+                if Path(path).exists()
+            ),
+            None,
+        )
         return name == "sftp" and program is not None and self._serve(channel, f"exec {program}")
 
     def _request(self, channel: paramiko.Channel) -> Request:
@@ -142,5 +167,7 @@ class _Connection(paramiko.ServerInterface):
         del self._requests[channel.chanid]
         request.user, request.command = self._transport.get_username() or "root", command
         request.client = self._connection.getpeername()[1]
-        threading.Thread(target=serve, args=(self._node, channel, request, self._connection), daemon=True).start()
+        threading.Thread(
+            target=serve, args=(self._node, channel, request, self._connection), daemon=True
+        ).start()
         return True

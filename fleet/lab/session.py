@@ -31,7 +31,9 @@ class Node:
     """The node that sessions run in: its process 1, its users, and the log of what was executed."""
 
     def __init__(self, files: layout.Files, pid: int) -> None:
-        machine = json.loads((files.root / layout.STATE.lstrip("/") / "machine.json").read_text(encoding="utf-8"))
+        machine = json.loads(
+            (files.root / layout.STATE.lstrip("/") / "machine.json").read_text(encoding="utf-8")
+        )
         self.files = files
         self.pid = pid
         self.port = 0
@@ -75,8 +77,12 @@ class Request:
 
     def environment(self, port: int) -> dict[str, str]:
         """The variables of the process."""
-        values = {**inside.environment(self.user), **self.variables, "SSH_CLIENT": f"127.0.0.1 {self.client} {port}",
-                  "SSH_CONNECTION": f"127.0.0.1 {self.client} 127.0.0.1 {port}"}
+        values = {
+            **inside.environment(self.user),
+            **self.variables,
+            "SSH_CLIENT": f"127.0.0.1 {self.client} {port}",
+            "SSH_CONNECTION": f"127.0.0.1 {self.client} 127.0.0.1 {port}",
+        }
         return {**values, "TERM": self.terminal[0]} if self.terminal else values
 
 
@@ -137,7 +143,7 @@ def _say_end(channel: paramiko.Channel, code: int) -> None:
     message.add_boolean(False)
     message.add_string("")
     message.add_string("")
-    channel.get_transport()._send_user_message(message)  # noqa: SLF001 - as Channel.send_exit_status does
+    channel.get_transport()._send_user_message(message)  # type: ignore[attr-defined]  # as Channel.send_exit_status
 
 
 class _Withheld:
@@ -163,19 +169,34 @@ def _pipes(
 ) -> tuple[subprocess.Popen[bytes], Finish]:
     """Run with three pipes."""
     process = subprocess.Popen(
-        inside.words(node.pid, inside.shell(request.command, request.user)), env=request.environment(node.port),
-        stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, bufsize=0, start_new_session=True)
+        inside.words(node.pid, inside.shell(request.command, request.user)),
+        env=request.environment(node.port),
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        bufsize=0,
+        start_new_session=True,
+    )
     assert process.stdin and process.stdout and process.stderr
     stdin, stdout, stderr = process.stdin, process.stdout, process.stderr
     threading.Thread(target=_feed, args=(channel, stdin.fileno(), stdin.close), daemon=True).start()
-    pumps = [threading.Thread(target=_pump, args=(stdout.fileno(), stdout.close, channel, channel.sendall, heard), daemon=True),
-             threading.Thread(target=_pump, args=(stderr.fileno(), stderr.close, channel, channel.sendall_stderr, heard), daemon=True)]
+    pumps = [
+        threading.Thread(
+            target=_pump, args=(stdout.fileno(), stdout.close, channel, channel.sendall, heard), daemon=True
+        ),
+        threading.Thread(
+            target=_pump,
+            args=(stderr.fileno(), stderr.close, channel, channel.sendall_stderr, heard),
+            daemon=True,
+        ),
+    ]
     for pump in pumps:
         pump.start()
 
     def finish(seconds: float | None) -> None:
         for pump in pumps:
             pump.join(seconds)
+
     return process, finish
 
 
@@ -189,15 +210,24 @@ def _terminal(
 
     def resize(columns: int, lines: int) -> None:
         fcntl.ioctl(master, termios.TIOCSWINSZ, struct.pack("HHHH", lines, columns, 0, 0))
+
     assert request.terminal
     resize(*request.terminal[1:])
     request.resize = resize
     words = ["setsid", "--ctty", "--wait", *inside.shell(request.command, request.user)]
-    process = subprocess.Popen(inside.words(node.pid, words), env=request.environment(node.port), stdin=slave, stdout=slave,
-                               stderr=slave, start_new_session=True)
+    process = subprocess.Popen(
+        inside.words(node.pid, words),
+        env=request.environment(node.port),
+        stdin=slave,
+        stdout=slave,
+        stderr=slave,
+        start_new_session=True,
+    )
     os.close(slave)
     threading.Thread(target=_feed, args=(channel, master, lambda: None), daemon=True).start()
-    pump = threading.Thread(target=_pump, args=(master, lambda: os.close(master), channel, channel.sendall, heard), daemon=True)
+    pump = threading.Thread(
+        target=_pump, args=(master, lambda: os.close(master), channel, channel.sendall, heard), daemon=True
+    )
     pump.start()
     return process, pump.join
 
@@ -208,13 +238,17 @@ def _feed(channel: paramiko.Channel, fd: int, close: Callable[[], None]) -> None
         while data := channel.recv(_PIECE):
             view = memoryview(data)
             while view:
-                view = view[os.write(fd, view):]
+                view = view[os.write(fd, view) :]
     with contextlib.suppress(OSError):
         close()
 
 
 def _pump(
-    fd: int, close: Callable[[], None], channel: paramiko.Channel, send: Callable[[bytes], object], heard: _Withheld | None
+    fd: int,
+    close: Callable[[], None],
+    channel: paramiko.Channel,
+    send: Callable[[bytes], object],
+    heard: _Withheld | None,
 ) -> None:
     """Give what the process writes to the client; when the client is gone, the pipe is closed, as sshd does."""
     with contextlib.suppress(OSError):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, TypeVar
 
 from fleet.core.errors import UsageError
 from fleet.tasks.cli import Options, task
@@ -11,19 +11,31 @@ from fleet.tasks.cli import Options, task
 if TYPE_CHECKING:
     from fleet.lab import Lab
 
+_Value = TypeVar("_Value", str, int)
+
 _NAME = "which lab, for several side by side (default: default)"
 _MACHINE = "what it is like: homelab (a node with the pool `tank`, as new), recording-btr or recording-zfs; see fleet/lab/machines"
 _VERSION = "the Proxmox VE it simulates, 8 or 9 (default: 9)"
 _REALISTIC = "let each command take as long as on a real node, instead of being fast"
-_MADE: Mapping[str, str] = {"name": _NAME, "machine": _MACHINE, "pve_version": _VERSION, "realistic": _REALISTIC}
+_MADE: Mapping[str, str] = {
+    "name": _NAME,
+    "machine": _MACHINE,
+    "pve_version": _VERSION,
+    "realistic": _REALISTIC,
+}
 
 
 @task("json", help=_MADE)
-def up(options: Options, name: str = "default", machine: str = "", pve_version: int = 0, realistic: bool = False) -> int:
+def up(
+    options: Options, name: str = "default", machine: str = "", pve_version: int = 0, realistic: bool = False
+) -> int:
     """Bring the lab up, making it if it does not exist; say how to log in. `address: lab` in hosts.yml does this by itself."""
     from fleet import lab
 
-    return _show(lab.up(name, machine=machine or None, pve_version=pve_version or None, realistic=realistic or None), options)
+    return _show(
+        lab.up(name, machine=machine or None, pve_version=pve_version or None, realistic=realistic or None),
+        options,
+    )
 
 
 @task(help={"name": _NAME})
@@ -36,14 +48,21 @@ def down(_options: Options, name: str = "default") -> int:
 
 
 @task("json", "yes", help=_MADE)
-def reset(options: Options, name: str = "default", machine: str = "", pve_version: int = 0, realistic: bool = False) -> int:
+def reset(
+    options: Options, name: str = "default", machine: str = "", pve_version: int = 0, realistic: bool = False
+) -> int:
     """Throw away everything in the lab and bring it up as new; with options, as another machine. Port and keys stay."""
     from fleet import lab
     from fleet.tasks.cli import confirm
 
     if name in lab.known():
         confirm(f"Throw away all containers and data of lab {name!r}?", options)
-    return _show(lab.reset(name, machine=machine or None, pve_version=pve_version or None, realistic=realistic or None), options)
+    return _show(
+        lab.reset(
+            name, machine=machine or None, pve_version=pve_version or None, realistic=realistic or None
+        ),
+        options,
+    )
 
 
 @task("json", help={"name": _NAME})
@@ -73,11 +92,21 @@ def shell(_options: Options, name: str = "default", user: str = "root") -> int:
     from fleet.lab import inside
 
     found = lab.up(name)
-    return subprocess.run(inside.words(found.pid, inside.shell(None, user)), env={**inside.environment(user), **_terminal()},
-                          check=False).returncode
+    return subprocess.run(
+        inside.words(found.pid, inside.shell(None, user)),
+        env={**inside.environment(user), **_terminal()},
+        check=False,
+    ).returncode
 
 
-@task(name="exec", help={"command": "what to run, quoted as one word for the shell of the node", "name": _NAME, "user": "as this user (default: root)"})
+@task(
+    name="exec",
+    help={
+        "command": "what to run, quoted as one word for the shell of the node",
+        "name": _NAME,
+        "user": "as this user (default: root)",
+    },
+)
 def exec_(_options: Options, command: str, name: str = "default", user: str = "root") -> int:
     """Run a command on the lab's node and exit with its code, as `ssh` would."""
     import subprocess
@@ -86,20 +115,40 @@ def exec_(_options: Options, command: str, name: str = "default", user: str = "r
     from fleet.lab import inside
 
     found = lab.up(name)
-    code = subprocess.run(inside.words(found.pid, inside.shell(command, user)), env=inside.environment(user), check=False).returncode
+    code = subprocess.run(
+        inside.words(found.pid, inside.shell(command, user)), env=inside.environment(user), check=False
+    ).returncode
     return code if code >= 0 else 128 - code
 
 
-@task("json", help={
-    "kind": "drop, hang, slow, disk-full, quorum-lost, quorum-back, lock, unlock, kill, clear or show",
-    "name": _NAME, "when": "drop, hang: before, during or after the execution (default: before)",
-    "nth": "drop, hang, kill: the how-manieth from now (default: 1, the next one)",
-    "match": "drop, hang: instead of --nth, every execution whose command matches this regular expression",
-    "ms": "drop during, kill: milliseconds after the beginning (default: 50)", "factor": "slow: how many times as long (default: 10)",
-    "storage": "disk-full: the storage or ZFS pool", "vmid": "lock, unlock: the guest whose config lock is held",
-    "command": "kill: the simulated command, as pct or zfs"})
-def fault(options: Options, kind: str, name: str = "default", when: str = "before", nth: int = 1, match: str = "", ms: int = 50,
-          factor: float = 10.0, storage: str = "", vmid: int = 0, command: str = "") -> int:
+@task(
+    "json",
+    help={
+        "kind": "drop, hang, slow, disk-full, quorum-lost, quorum-back, lock, unlock, kill, clear or show",
+        "name": _NAME,
+        "when": "drop, hang: before, during or after the execution (default: before)",
+        "nth": "drop, hang, kill: the how-manieth from now (default: 1, the next one)",
+        "match": "drop, hang: instead of --nth, every execution whose command matches this regular expression",
+        "ms": "drop during, kill: milliseconds after the beginning (default: 50)",
+        "factor": "slow: how many times as long (default: 10)",
+        "storage": "disk-full: the storage or ZFS pool",
+        "vmid": "lock, unlock: the guest whose config lock is held",
+        "command": "kill: the simulated command, as pct or zfs",
+    },
+)
+def fault(
+    options: Options,
+    kind: str,
+    name: str = "default",
+    when: str = "before",
+    nth: int = 1,
+    match: str = "",
+    ms: int = 50,
+    factor: float = 10.0,
+    storage: str = "",
+    vmid: int = 0,
+    command: str = "",
+) -> int:
     """Make the lab fail on demand: cut or hang the link, run slow, fill a disk, lose quorum, hold a lock, kill a command."""
     import json
 
@@ -118,7 +167,7 @@ def fault(options: Options, kind: str, name: str = "default", when: str = "befor
         elif kind in ("quorum-lost", "quorum-back"):
             faults.quorum(lost=kind == "quorum-lost")
         elif kind in ("lock", "unlock"):
-            (faults.hold_config_lock if kind == "lock" else faults.release_config_lock)(int(_needed("vmid", vmid)))
+            (faults.hold_config_lock if kind == "lock" else faults.release_config_lock)(_needed("vmid", vmid))
         elif kind == "kill":
             faults.kill(_needed("command", command), nth=nth, ms=ms)
         elif kind == "clear":
@@ -128,11 +177,17 @@ def fault(options: Options, kind: str, name: str = "default", when: str = "befor
     except ValueError as error:
         raise UsageError(str(error)) from None
     current = faults.current()
-    print(json.dumps(current) if options.json else json.dumps(current, indent=2) if current else "nothing is set to fail")
+    print(
+        json.dumps(current)
+        if options.json
+        else json.dumps(current, indent=2)
+        if current
+        else "nothing is set to fail"
+    )
     return 0
 
 
-def _needed(option: str, value: Any) -> Any:
+def _needed(option: str, value: _Value) -> _Value:
     if not value:
         raise UsageError(f"this fault needs --{option}")
     return value
@@ -149,13 +204,26 @@ def _show(found: Lab, options: Options) -> int:
     import json
     import shlex
 
-    facts = {"name": found.name, "up": True, "host": found.host, "port": found.port, "user": found.user, "key": str(found.key),
-             "known_hosts": str(found.known_hosts), "known_hosts_line": found.known_hosts_line, "machine": found.machine,
-             "pve_version": found.pve_version, "realistic": found.realistic, "root": str(found.root)}
+    facts = {
+        "name": found.name,
+        "up": True,
+        "host": found.host,
+        "port": found.port,
+        "user": found.user,
+        "key": str(found.key),
+        "known_hosts": str(found.known_hosts),
+        "known_hosts_line": found.known_hosts_line,
+        "machine": found.machine,
+        "pve_version": found.pve_version,
+        "realistic": found.realistic,
+        "root": str(found.root),
+    }
     if options.json:
         print(json.dumps(facts, indent=2))
         return 0
-    print(f"lab {found.name!r} is up: {found.machine}, Proxmox VE {found.pve_version}{', realistic' if found.realistic else ''}")
+    print(
+        f"lab {found.name!r} is up: {found.machine}, Proxmox VE {found.pve_version}{', realistic' if found.realistic else ''}"
+    )
     print(f"  log in   {shlex.join(found.ssh_words())}")
     print(f"  files    {found.root}")
     return 0

@@ -14,8 +14,12 @@ from typing import NoReturn
 from . import linux
 
 NAMESPACES = linux.NEWNS | linux.NEWPID | linux.NEWUTS | linux.NEWIPC
-NODE_ENVIRONMENT = {"PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "HOME": "/root", "USER": "root",
-                    "LANG": "C.UTF-8"}
+NODE_ENVIRONMENT = {
+    "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+    "HOME": "/root",
+    "USER": "root",
+    "LANG": "C.UTF-8",
+}
 FACTS = "/var/lib/fleet-lab/guest"  # FACTS/ID/: meminfo, uid_map, guest.json; written by runtime.py
 _MACHINE = "/usr/local/lib/fleet-lab/machine"
 _NEW_ROOT = "/run/fleet-lab/newroot"
@@ -109,8 +113,11 @@ def build(vmid: int, config: Config) -> None:
     for key, value in config:
         if key == "lxc.mount.entry":
             source, target, _, options, *_ = value.split()
-            mount_entry(source.replace("\\040", " "), f"{_NEW_ROOT}/{target.replace(chr(92) + '040', ' ')}",
-                        options.split(","))
+            mount_entry(
+                source.replace("\\040", " "),
+                f"{_NEW_ROOT}/{target.replace(chr(92) + '040', ' ')}",
+                options.split(","),
+            )
     linux.mount("proc", f"{_NEW_ROOT}/proc", "proc", linux.MS_NOSUID | linux.MS_NODEV | linux.MS_NOEXEC)
     for source, target in (("meminfo", "meminfo"), ("uid_map", "1/uid_map"), ("uid_map", "1/gid_map")):
         linux.bind(f"{FACTS}/{vmid}/{source}", f"{_NEW_ROOT}/proc/{target}", read_only=True)
@@ -152,8 +159,12 @@ def _mount_dev() -> None:
     for name in _DEVICES:
         with open(f"{dev}/{name}", "ab"):
             linux.bind(f"/dev/{name}", f"{dev}/{name}")
-    for name, target in (("fd", "/proc/self/fd"), ("stdin", "/proc/self/fd/0"), ("stdout", "/proc/self/fd/1"),
-                         ("stderr", "/proc/self/fd/2")):
+    for name, target in (
+        ("fd", "/proc/self/fd"),
+        ("stdin", "/proc/self/fd/0"),
+        ("stdout", "/proc/self/fd/1"),
+        ("stderr", "/proc/self/fd/2"),
+    ):
         os.symlink(target, f"{dev}/{name}")
     os.mkdir(f"{dev}/shm")
     os.mkdir(f"{dev}/pts")

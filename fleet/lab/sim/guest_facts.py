@@ -30,15 +30,26 @@ def _write_lxc_config(vmid: int, config: Config, root: str) -> None:
     """/var/lib/lxc/ID/config, in the form that Proxmox generates; guest.py mounts what it says."""
     keys = config.keys
     name = keys.get("hostname", "localhost").partition(".")[0]
-    lines = [("lxc.arch", keys.get("arch", "amd64")), ("lxc.tty.max", keys.get("tty", "2")), ("lxc.uts.name", name),
-             ("lxc.rootfs.path", root)]
+    lines = [
+        ("lxc.arch", keys.get("arch", "amd64")),
+        ("lxc.tty.max", keys.get("tty", "2")),
+        ("lxc.uts.name", name),
+        ("lxc.rootfs.path", root),
+    ]
     if container.unprivileged(config):
         lines += [("lxc.idmap", "u 0 100000 65536"), ("lxc.idmap", "g 0 100000 65536")]
     lines += [("lxc.mount.entry", entry) for entry in (*_mount_entries(config), *_device_entries(config))]
     for key, net in network.of(config).items():
         number = key.removeprefix("net")
-        lines += [(f"lxc.net.{number}.{option}", value) for option, value in (
-            ("type", "veth"), ("veth.pair", f"veth{vmid}i{number}"), ("hwaddr", net["hwaddr"]), ("name", net["name"]))]
+        lines += [
+            (f"lxc.net.{number}.{option}", value)
+            for option, value in (
+                ("type", "veth"),
+                ("veth.pair", f"veth{vmid}i{number}"),
+                ("hwaddr", net["hwaddr"]),
+                ("name", net["name"]),
+            )
+        ]
     lines += config.lxc
     os.makedirs(paths.real(os.path.dirname(guest.config_file(vmid))), exist_ok=True)
     with open(paths.real(guest.config_file(vmid)), "w", encoding="utf-8") as file:
@@ -57,7 +68,9 @@ def mount_entry(point: mounts.Mount) -> str:
 
 
 def _device_entries(config: Config) -> list[str]:
-    devices = [value for key, value in sorted(config.keys.items()) if key.startswith("dev") and key[3:].isdecimal()]
+    devices = [
+        value for key, value in sorted(config.keys.items()) if key.startswith("dev") and key[3:].isdecimal()
+    ]
     return [device_entry(value) for value in devices]
 
 
@@ -77,11 +90,21 @@ def describe(vmid: int) -> None:
     keys = config.keys
     memory, swap = int(keys.get("memory", "512")) << 10, int(keys.get("swap", "512")) << 10
     unprivileged = container.unprivileged(config)
-    facts = {"vmid": vmid, "ostype": keys.get("ostype", ""), "unprivileged": unprivileged, "cores": int(keys.get("cores", machine.facts().get("cpus", 1))),
-             "binds": [point.target for point in mounts.of(keys) if point.kind == "bind"],
-             "file systems": [_file_system(point) for point in mounts.of(keys)], "interfaces": _interfaces(vmid, config)}
+    facts = {
+        "vmid": vmid,
+        "ostype": keys.get("ostype", ""),
+        "unprivileged": unprivileged,
+        "cores": int(keys.get("cores", machine.facts().get("cpus", 1))),
+        "binds": [point.target for point in mounts.of(keys) if point.kind == "bind"],
+        "file systems": [_file_system(point) for point in mounts.of(keys)],
+        "interfaces": _interfaces(vmid, config),
+    }
     _put(vmid, "meminfo", meminfo(memory, swap))
-    _put(vmid, "uid_map", f"{0:>10} {100000 if unprivileged else 0:>10} {65536 if unprivileged else 4294967295:>10}\n")
+    _put(
+        vmid,
+        "uid_map",
+        f"{0:>10} {100000 if unprivileged else 0:>10} {65536 if unprivileged else 4294967295:>10}\n",
+    )
     _put(vmid, "guest.json", json.dumps(facts))
 
 
@@ -89,8 +112,18 @@ def meminfo(memory: int, swap: int) -> str:
     """/proc/meminfo as lxcfs shows it to a container with these limits (KiB)."""
     used = min(9 << 10, memory // 2)
     cached = min(15 << 10, memory // 4)
-    values = {"MemTotal": memory, "MemFree": memory - used - cached, "MemAvailable": memory - used, "Buffers": 0, "Cached": cached,
-              "SwapCached": 0, "SwapTotal": swap, "SwapFree": swap, "Shmem": 0, "SReclaimable": 0}
+    values = {
+        "MemTotal": memory,
+        "MemFree": memory - used - cached,
+        "MemAvailable": memory - used,
+        "Buffers": 0,
+        "Cached": cached,
+        "SwapCached": 0,
+        "SwapTotal": swap,
+        "SwapFree": swap,
+        "Shmem": 0,
+        "SReclaimable": 0,
+    }
     return "".join(f"{key + ':':<16}{value:>8} kB\n" for key, value in values.items())
 
 
@@ -98,16 +131,26 @@ def _file_system(point: mounts.Mount) -> dict[str, Any]:
     """A line of df: source, target, and bytes in all, used and free; a bind mount has the figures of no volume."""
     if point.kind != "volume":
         return {"source": point.volume, "target": point.target, "sizes": None}
-    return {"source": storage.path(point.volume).removeprefix("/"), "target": point.target, "sizes": storage.usage(point.volume)}
+    return {
+        "source": storage.path(point.volume).removeprefix("/"),
+        "target": point.target,
+        "sizes": storage.usage(point.volume),
+    }
 
 
 def _interfaces(vmid: int, config: Config) -> list[dict[str, Any]]:
     """The interfaces in the order they were made; one whose address changed is a new one (observed.md, 5)."""
     known = {entry["hwaddr"]: entry for entry in _facts(vmid).get("interfaces", ())}
     wanted = network.of(config)
-    old = [{**known[net["hwaddr"]], **net, "key": key} for key, net in wanted.items() if net["hwaddr"] in known]
+    old = [
+        {**known[net["hwaddr"]], **net, "key": key} for key, net in wanted.items() if net["hwaddr"] in known
+    ]
     old.sort(key=lambda entry: int(entry["index"]))
-    new = [{**net, "key": key, "index": _plug(vmid, key, net)} for key, net in wanted.items() if net["hwaddr"] not in known]
+    new = [
+        {**net, "key": key, "index": _plug(vmid, key, net)}
+        for key, net in wanted.items()
+        if net["hwaddr"] not in known
+    ]
     for entry in known.values():
         if entry["key"] not in wanted:
             _unplug(f"veth{vmid}i{entry['key'][3:]}")
@@ -122,8 +165,13 @@ def _plug(vmid: int, key: str, net: dict[str, str]) -> int:
     used = [int(_line(f"{top}/{entry}/ifindex") or 0) for entry in os.listdir(top)]
     index = max([*used, _FIRST_INDEX - 1]) + 1
     os.makedirs(f"{top}/{name}")
-    for file, value in (("address", f"fe:{net['hwaddr'].lower()[3:]}"), ("ifindex", index), ("iflink", 2), ("operstate", "up"),
-                        ("mtu", net.get("mtu", "1500"))):
+    for file, value in (
+        ("address", f"fe:{net['hwaddr'].lower()[3:]}"),
+        ("ifindex", index),
+        ("iflink", 2),
+        ("operstate", "up"),
+        ("mtu", net.get("mtu", "1500")),
+    ):
         with open(f"{top}/{name}/{file}", "w", encoding="ascii") as out:
             out.write(f"{value}\n")
     if "bridge" in net:

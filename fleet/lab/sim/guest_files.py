@@ -35,7 +35,10 @@ def write(root: str, config: Config) -> None:
 
 
 def _hosts_line(name: str, config: Config, nets: list[Net]) -> str:
-    address = next((net[key].partition("/")[0] for key in ("ip", "ip6") for net in nets if "/" in net.get(key, "")), "127.0.1.1")
+    address = next(
+        (net[key].partition("/")[0] for key in ("ip", "ip6") for net in nets if "/" in net.get(key, "")),
+        "127.0.1.1",
+    )
     search = config.keys.get("searchdomain", "").split()
     return f"{address} {name}.{search[0]} {name}\n" if search and "." not in name else f"{address} {name}\n"
 
@@ -47,7 +50,9 @@ def _resolver(config: Config) -> str:
         host = _read(paths.real("/etc/resolv.conf"))
         servers = re.findall(r"^nameserver\s+(\S+)", host, re.MULTILINE)
         search = search or re.findall(r"^search\s+(.+)$", host, re.MULTILINE)
-    return (f"search {' '.join(search)}\n" if search else "") + "".join(f"nameserver {server}\n" for server in servers)
+    return (f"search {' '.join(search)}\n" if search else "") + "".join(
+        f"nameserver {server}\n" for server in servers
+    )
 
 
 def interfaces(existing: str, nets: list[Net]) -> str:
@@ -77,7 +82,11 @@ def _stanza(net: Net) -> str:
         elif "/" not in value:
             text += f"iface {net['name']} {family} {value}\n\n"
         else:
-            text += f"iface {net['name']} {family} static\n\taddress {value}\n" + _gateway(value, net.get(gateway), net["name"]) + "\n"
+            text += (
+                f"iface {net['name']} {family} static\n\taddress {value}\n"
+                + _gateway(value, net.get(gateway), net["name"])
+                + "\n"
+            )
     return text
 
 
@@ -86,18 +95,25 @@ def _gateway(address: str, gateway: str | None, name: str) -> str:
         return ""
     if ipaddress.ip_address(gateway) in ipaddress.ip_interface(address).network:
         return f"\tgateway {gateway}\n"
-    return (f"\tpost-up ip route add {gateway} dev {name}\n\tpost-up ip route add default via {gateway} dev {name}\n"
-            f"\tpre-down ip route del default via {gateway} dev {name}\n\tpre-down ip route del {gateway} dev {name}\n")
+    return (
+        f"\tpost-up ip route add {gateway} dev {name}\n\tpost-up ip route add default via {gateway} dev {name}\n"
+        f"\tpre-down ip route del default via {gateway} dev {name}\n\tpre-down ip route del {gateway} dev {name}\n"
+    )
 
 
 def networkd(net: Net) -> str:
     """The .network file of systemd-networkd for an interface."""
     dhcp = {(True, False): "ipv4", (False, True): "ipv6", (True, True): "yes"}.get(
-        (net.get("ip") == "dhcp", net.get("ip6") == "dhcp"), "no")
+        (net.get("ip") == "dhcp", net.get("ip6") == "dhcp"), "no"
+    )
     addresses = [net[key] for key in ("ip", "ip6") if "/" in net.get(key, "")]
-    lines = [f"Description = Interface {net['name']} autoconfigured by PVE", *(f"Address = {address}" for address in addresses),
-             *(f"Gateway = {net[key]}" for key in ("gw", "gw6") if key in net), f"DHCP = {dhcp}",
-             f"IPv6AcceptRA = {'true' if net.get('ip6') == 'auto' else 'false'}"]
+    lines = [
+        f"Description = Interface {net['name']} autoconfigured by PVE",
+        *(f"Address = {address}" for address in addresses),
+        *(f"Gateway = {net[key]}" for key in ("gw", "gw6") if key in net),
+        f"DHCP = {dhcp}",
+        f"IPv6AcceptRA = {'true' if net.get('ip6') == 'auto' else 'false'}",
+    ]
     return f"[Match]\nName = {net['name']}\n\n[Network]\n" + "\n".join(lines) + "\n"
 
 

@@ -43,7 +43,12 @@ def _ip(argv: list[str]) -> int:
 def _hostname(argv: list[str]) -> int:
     words = argv[1:]
     if words in (["-I"], ["--all-ip-addresses"]):
-        addresses = [entry[key].partition("/")[0] for entry in _facts()["interfaces"] for key in ("ip", "ip6") if "/" in entry.get(key, "")]
+        addresses = [
+            entry[key].partition("/")[0]
+            for entry in _facts()["interfaces"]
+            for key in ("ip", "ip6")
+            if "/" in entry.get(key, "")
+        ]
         print("".join(f"{address} " for address in addresses))
     elif words and not words[0].startswith("-"):
         socket.sethostname(words[0])
@@ -68,11 +73,18 @@ def _free(argv: list[str]) -> int:
 
     def shown(key: str) -> int:
         return have[key] >> shift if shift >= 0 else have[key] << -shift
+
     cache = have["Buffers"] + have["Cached"] + have["SReclaimable"]
-    have |= {"used": have["MemTotal"] - have["MemAvailable"], "cache": cache, "swapped": have["SwapTotal"] - have["SwapFree"]}
+    have |= {
+        "used": have["MemTotal"] - have["MemAvailable"],
+        "cache": cache,
+        "swapped": have["SwapTotal"] - have["SwapFree"],
+    }
     print(f"{'total':>20}{'used':>12}{'free':>12}{'shared':>12}{'buff/cache':>12}{'available':>12}")
-    for title, keys in (("Mem:", ("MemTotal", "used", "MemFree", "Shmem", "cache", "MemAvailable")),
-                        ("Swap:", ("SwapTotal", "swapped", "SwapFree"))):
+    for title, keys in (
+        ("Mem:", ("MemTotal", "used", "MemFree", "Shmem", "cache", "MemAvailable")),
+        ("Swap:", ("SwapTotal", "swapped", "SwapFree")),
+    ):
         first, *others = (shown(key) for key in keys)
         print(f"{title:<9}{first:>11}" + "".join(f"{value:>12}" for value in others))
     return 0
@@ -93,26 +105,51 @@ def _df(argv: list[str]) -> int:
             code = 1
             continue
         place = os.path.realpath(path)
-        lines.append(max((system for system in systems if (place + "/").startswith(system["target"].rstrip("/") + "/")),
-                         key=lambda system: len(system["target"])))
+        lines.append(
+            max(
+                (
+                    system
+                    for system in systems
+                    if (place + "/").startswith(system["target"].rstrip("/") + "/")
+                ),
+                key=lambda system: len(system["target"]),
+            )
+        )
     if lines:
         _print_df(lines, options)
     return code
 
 
 def _print_df(systems: list[dict[str, Any]], options: list[str]) -> None:
-    titles = ["Size", "Used", "Avail"] if "-h" in options else ["1M-blocks" if "-m" in options else "1B-blocks" if "-B1" in options
-                                                                 else "1K-blocks", "Used", "Available"]
+    titles = (
+        ["Size", "Used", "Avail"]
+        if "-h" in options
+        else [
+            "1M-blocks" if "-m" in options else "1B-blocks" if "-B1" in options else "1K-blocks",
+            "Used",
+            "Available",
+        ]
+    )
     rows = [["Filesystem", *titles, "Use%", "Mounted on"]]
     for system in systems:
         total, used, free = (int(size) for size in system["sizes"])
-        rows.append([_device(system["source"]), *(_size(size, options) for size in (total, used, free)),
-                     f"{-(-used * 100 // max(used + free, 1))}%", system["target"]])
+        rows.append(
+            [
+                _device(system["source"]),
+                *(_size(size, options) for size in (total, used, free)),
+                f"{-(-used * 100 // max(used + free, 1))}%",
+                system["target"],
+            ]
+        )
     widths = [max(len(row[column]) for row in rows) for column in range(5)]
     widths[0] = max(widths[0], 14)
     widths[1:4] = [max(width, 5) for width in widths[1:4]]
     for row in rows:
-        print(f"{row[0]:<{widths[0]}} " + " ".join(f"{row[column]:>{widths[column]}}" for column in range(1, 5)) + f" {row[5]}")
+        print(
+            f"{row[0]:<{widths[0]}} "
+            + " ".join(f"{row[column]:>{widths[column]}}" for column in range(1, 5))
+            + f" {row[5]}"
+        )
 
 
 def _device(source: str) -> str:
@@ -128,14 +165,18 @@ def _size(number: int, options: list[str]) -> str:
         if value < 1024:
             break
         value, unit = value / 1024, letter
-    return f"{-(-value * 10 // 1) / 10:.1f}{unit}" if unit and value < 9.95 else f"{int(-(-value // 1))}{unit}"
+    return (
+        f"{-(-value * 10 // 1) / 10:.1f}{unit}" if unit and value < 9.95 else f"{int(-(-value // 1))}{unit}"
+    )
 
 
 def _end(argv: list[str]) -> int:
     """`poweroff`, `halt` and `reboot`: asks the node over the container's own command socket, as LXC's init does by ending."""
     facts = _facts()
     if facts["ostype"] in ("debian", "ubuntu", "fedora", "archlinux", "centos", "opensuse"):
-        sys.stderr.write("Failed to connect to system scope bus via local transport: No such file or directory\n")
+        sys.stderr.write(
+            "Failed to connect to system scope bus via local transport: No such file or directory\n"
+        )
     with socket.socket(socket.AF_UNIX) as connection:
         connection.connect(f"\0/var/lib/lxc/{facts['vmid']}/command")
         connection.sendall(b"reboot" if argv[0] == "reboot" else b"poweroff")
@@ -144,7 +185,9 @@ def _end(argv: list[str]) -> int:
 
 def _systemctl(argv: list[str]) -> int:
     """What can be asked of a systemd with no units of its own."""
-    verb, units = (argv[1], [word for word in argv[2:] if not word.startswith("-")]) if len(argv) > 1 else ("", [])
+    verb, units = (
+        (argv[1], [word for word in argv[2:] if not word.startswith("-")]) if len(argv) > 1 else ("", [])
+    )
     if verb == "is-system-running":
         print("running")
         return 0
@@ -159,8 +202,11 @@ def _systemctl(argv: list[str]) -> int:
     if verb in ("start", "stop", "restart", "reload", "enable", "disable", "status"):
         for unit in units:
             name = unit if "." in unit else f"{unit}.service"
-            sys.stderr.write(f"Failed to {verb} {name}: Unit {name} not found.\n" if verb != "status"
-                             else f"Unit {name} could not be found.\n")
+            sys.stderr.write(
+                f"Failed to {verb} {name}: Unit {name} not found.\n"
+                if verb != "status"
+                else f"Unit {name} could not be found.\n"
+            )
         return 4 if verb == "status" else 5
     sys.stderr.write(f"Unknown command verb '{verb}'.\n")
     return 1
@@ -177,6 +223,20 @@ def _openrc(argv: list[str]) -> int:
 
 
 _TOOLS: dict[str, Callable[[list[str]], int]] = {
-    "ip": _ip, "hostname": _hostname, "nproc": _nproc, "free": _free, "df": _df, "poweroff": _end, "halt": _end, "reboot": _end,
-    "systemctl": _systemctl, "rc-service": _openrc, "rc-update": _openrc, "rc-status": _openrc, "service": _openrc, "stat": _owners,
-    "chown": _owners, "chgrp": _owners}
+    "ip": _ip,
+    "hostname": _hostname,
+    "nproc": _nproc,
+    "free": _free,
+    "df": _df,
+    "poweroff": _end,
+    "halt": _end,
+    "reboot": _end,
+    "systemctl": _systemctl,
+    "rc-service": _openrc,
+    "rc-update": _openrc,
+    "rc-status": _openrc,
+    "service": _openrc,
+    "stat": _owners,
+    "chown": _owners,
+    "chgrp": _owners,
+}

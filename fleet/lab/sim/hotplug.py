@@ -99,10 +99,7 @@ def mount_point(vmid: int, mount: Mount, made: bool) -> None:
         raise Die(_APPARMOR, 39 if made else 1)  # the errno of the tidying up: ENOTEMPTY, EPERM
     if mount.kind == "bind" and not os.path.exists(paths.real(mount.volume)):
         raise Die(f"directory '{mount.volume}' does not exist", 2)
-    from . import runtime
-
     costs.spend("hotplug")
-    runtime.attach_mount(vmid, mount)
     runtime.attach_mount(vmid, mount)
 
 
@@ -117,10 +114,7 @@ def device(vmid: int, value: str) -> None:
 
     if machine.quirk(_BROKEN):
         raise Die(_APPARMOR, 1)
-    from . import runtime
-
     costs.spend("hotplug")
-    runtime.attach_device(vmid, value)
     runtime.attach_device(vmid, value)
 
 

@@ -1,4 +1,7 @@
-"""`ip`: links, addresses and routes of the node (from /sys/class/net and /etc/network/interfaces), and of a guest (of_guest)."""
+"""`ip`: links, addresses and routes of the node.
+
+From /sys/class/net and /etc/network/interfaces, and of a guest (of_guest).
+"""
 
 from __future__ import annotations
 
@@ -119,7 +122,7 @@ def _line(path: str) -> str:
         return ""
 
 
-# --- the command -------------------------------------------------------------------------------------------------
+# --- the command ------------------------------------------------------------------------------------------
 
 
 def run(words: list[str], interfaces: list[Interface]) -> int:

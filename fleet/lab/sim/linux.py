@@ -10,7 +10,14 @@ import ctypes
 import os
 
 NEWNS, NEWCGROUP, NEWUTS, NEWIPC, NEWUSER, NEWPID, NEWNET = (
-    0x00020000, 0x02000000, 0x04000000, 0x08000000, 0x10000000, 0x20000000, 0x40000000)
+    0x00020000,
+    0x02000000,
+    0x04000000,
+    0x08000000,
+    0x10000000,
+    0x20000000,
+    0x40000000,
+)
 
 MS_RDONLY, MS_NOSUID, MS_NODEV, MS_NOEXEC, MS_BIND, MS_REC, MS_PRIVATE = 1, 2, 4, 8, 4096, 16384, 1 << 18
 MNT_DETACH = 2
@@ -49,8 +56,16 @@ def join(pid: int, flags: int) -> None:
 
 def mount(source: str, target: str, kind: str | None = None, flags: int = 0, data: str = "") -> None:
     """mount(2)."""
-    _check(_libc.mount(source.encode(), target.encode(), kind.encode() if kind else None, ctypes.c_ulong(flags),
-                       data.encode()), f"mount {source} on {target}")
+    _check(
+        _libc.mount(
+            source.encode(),
+            target.encode(),
+            kind.encode() if kind else None,
+            ctypes.c_ulong(flags),
+            data.encode(),
+        ),
+        f"mount {source} on {target}",
+    )
 
 
 def bind(source: str, target: str, *, read_only: bool = False) -> None:
@@ -63,15 +78,33 @@ def bind(source: str, target: str, *, read_only: bool = False) -> None:
 def make_read_only(target: str) -> None:
     """Make a mount and all below it read-only, other flags kept."""
     attr = _MountAttr(_ATTR_RDONLY, 0, 0, 0)
-    _check(_libc.syscall(_SYS_MOUNT_SETATTR, _AT_FDCWD, target.encode(), _AT_RECURSIVE, ctypes.byref(attr),
-                         ctypes.c_size_t(ctypes.sizeof(attr))), f"read-only mount of {target}")
+    _check(
+        _libc.syscall(
+            _SYS_MOUNT_SETATTR,
+            _AT_FDCWD,
+            target.encode(),
+            _AT_RECURSIVE,
+            ctypes.byref(attr),
+            ctypes.c_size_t(ctypes.sizeof(attr)),
+        ),
+        f"read-only mount of {target}",
+    )
 
 
 def make_writable(target: str) -> None:
     """Take back make_read_only on a mount of our own."""
     attr = _MountAttr(0, _ATTR_RDONLY, 0, 0)
-    _check(_libc.syscall(_SYS_MOUNT_SETATTR, _AT_FDCWD, target.encode(), 0, ctypes.byref(attr),
-                         ctypes.c_size_t(ctypes.sizeof(attr))), f"writable mount of {target}")
+    _check(
+        _libc.syscall(
+            _SYS_MOUNT_SETATTR,
+            _AT_FDCWD,
+            target.encode(),
+            0,
+            ctypes.byref(attr),
+            ctypes.c_size_t(ctypes.sizeof(attr)),
+        ),
+        f"writable mount of {target}",
+    )
 
 
 def unmount(target: str) -> None:
@@ -81,14 +114,19 @@ def unmount(target: str) -> None:
 
 def open_tree(source: str) -> int:
     """A descriptor of a new bind mount that is nowhere yet."""
-    fd: int = _libc.syscall(_SYS_OPEN_TREE, _AT_FDCWD, source.encode(), _OPEN_TREE_CLONE | _O_CLOEXEC | _AT_RECURSIVE)
+    fd: int = _libc.syscall(
+        _SYS_OPEN_TREE, _AT_FDCWD, source.encode(), _OPEN_TREE_CLONE | _O_CLOEXEC | _AT_RECURSIVE
+    )
     _check(fd, f"open_tree {source}")
     return fd
 
 
 def move_mount(tree: int, target: str) -> None:
     """Put the mount of open_tree() somewhere, maybe in another mount namespace."""
-    _check(_libc.syscall(_SYS_MOVE_MOUNT, tree, b"", _AT_FDCWD, target.encode(), _MOVE_MOUNT_F_EMPTY_PATH), f"mount on {target}")
+    _check(
+        _libc.syscall(_SYS_MOVE_MOUNT, tree, b"", _AT_FDCWD, target.encode(), _MOVE_MOUNT_F_EMPTY_PATH),
+        f"mount on {target}",
+    )
 
 
 def enter_root(root: str) -> None:

@@ -51,10 +51,12 @@ def _attach(words: list[str]) -> int:
     if name is None:
         return _missing_name("lxc-attach")
     if not name.isdecimal() or int(name) not in runtime.running():
-        sys.stderr.write(f"lxc-attach: {name}: ../src/lxc/attach.c: get_attach_context: 405 Connection refused - Failed to get init pid\n"
-                         f"lxc-attach: {name}: ../src/lxc/attach.c: lxc_attach: 1470 Connection refused - Failed to get attach context\n")
+        sys.stderr.write(
+            f"lxc-attach: {name}: ../src/lxc/attach.c: get_attach_context: 405 Connection refused - Failed to get init pid\n"
+            f"lxc-attach: {name}: ../src/lxc/attach.c: lxc_attach: 1470 Connection refused - Failed to get attach context\n"
+        )
         return 1
-    options, argv = (rest[:rest.index("--")], rest[rest.index("--") + 1:]) if "--" in rest else (rest, [])
+    options, argv = (rest[: rest.index("--")], rest[rest.index("--") + 1 :]) if "--" in rest else (rest, [])
     unknown = [option for option in options if option not in ("--clear-env", "--keep-env")]
     if unknown:
         sys.stderr.write(f"lxc-attach: unrecognized option '{unknown[0]}'\n")

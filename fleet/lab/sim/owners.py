@@ -48,7 +48,9 @@ def inside(path: str, binds: tuple[str, ...]) -> tuple[int, int]:
     What nobody ever gave away is root's: the container's in its own volumes, the node's (so nobody's) in bind mounts.
     """
     uid, gid = owner(path)
-    if (uid, gid) == (0, 0) and not any((os.path.abspath(path) + "/").startswith(bind.rstrip("/") + "/") for bind in binds):
+    if (uid, gid) == (0, 0) and not any(
+        (os.path.abspath(path) + "/").startswith(bind.rstrip("/") + "/") for bind in binds
+    ):
         return 0, 0
     return _unshift(uid), _unshift(gid)
 
@@ -76,10 +78,18 @@ def _stat(words: list[str], binds: tuple[str, ...] | None) -> int:
     code = 0
     for file in files:
         try:
-            ids = (0, 0) if os.path.islink(file) and "-L" not in others else owner(file) if binds is None else inside(file, binds)
+            ids = (
+                (0, 0)
+                if os.path.islink(file) and "-L" not in others
+                else owner(file)
+                if binds is None
+                else inside(file, binds)
+            )
         except OSError:
             ids = (0, 0)  # the machine's stat says what is wrong
-        code |= _machine("stat", [*others, f"--{kind}={_FORMAT.sub(lambda m: _answer(m, ids), text)}", "--", file])  # noqa: B023
+        code |= _machine(
+            "stat", [*others, f"--{kind}={_FORMAT.sub(lambda m: _answer(m, ids), text)}", "--", file]
+        )  # noqa: B023
     return code
 
 
@@ -95,7 +105,8 @@ def _answer(found: re.Match[str], ids: tuple[int, int]) -> str:
 
 def _stat_format(words: list[str]) -> tuple[tuple[str, str, list[str]] | None, list[str]]:
     """((printf or format, its text, other options), files); None for the first where no format is asked for."""
-    text, kind, others, files = None, "format", [], []
+    text: str | None = None
+    kind, others, files = "format", list[str](), list[str]()
     rest = iter(words)
     for word in rest:
         if word == "--":
@@ -122,26 +133,44 @@ def _chown(name: str, words: list[str], shift: int) -> int:
     flags = [word for word in words if word.startswith("-") and word != "--"]
     operands = [word for word in words if not word.startswith("-")]
     reference = next((flag.partition("=")[2] for flag in flags if flag.startswith("--reference=")), None)
-    unknown = [flag for flag in flags if not re.fullmatch(r"-[RhvcfLHP]+|--(recursive|no-dereference|verbose|changes|silent|quiet"
-                                                           r"|dereference|reference=.*|preserve-root)", flag)]
+    unknown = [
+        flag
+        for flag in flags
+        if not re.fullmatch(
+            r"-[RhvcfLHP]+|--(recursive|no-dereference|verbose|changes|silent|quiet"
+            r"|dereference|reference=.*|preserve-root)",
+            flag,
+        )
+    ]
     if unknown:
         return _complain(name, f"unrecognized option '{unknown[0]}'", hint=True)
     if len(operands) < (1 if reference else 2):
-        return _complain(name, "missing operand" if not operands else f"missing operand after ‘{operands[-1]}’", hint=True)
+        return _complain(
+            name, "missing operand" if not operands else f"missing operand after ‘{operands[-1]}’", hint=True
+        )
     try:
         ids = owner(reference) if reference else _ids(name, operands.pop(0), shift)
     except (KeyError, OSError) as error:
-        return _complain(name, error.args[0] if isinstance(error, KeyError) else f"failed to get attributes of '{reference}'")
+        return _complain(
+            name,
+            error.args[0] if isinstance(error, KeyError) else f"failed to get attributes of '{reference}'",
+        )
     recursive = any(flag == "--recursive" or (not flag.startswith("--") and "R" in flag) for flag in flags)
-    follow = not any(flag == "--no-dereference" or (not flag.startswith("--") and "h" in flag) for flag in flags)
+    follow = not any(
+        flag == "--no-dereference" or (not flag.startswith("--") and "h" in flag) for flag in flags
+    )
     code = 0
     for operand in operands:
         for path in _tree(operand) if recursive else [operand]:
             try:
                 chown(path, *ids, follow=follow and not recursive)
             except OSError as error:
-                code = _complain(name, f"cannot access '{path}': {error.strerror}" if not os.path.lexists(path)
-                                 else f"changing ownership of '{path}': {error.strerror}")
+                code = _complain(
+                    name,
+                    f"cannot access '{path}': {error.strerror}"
+                    if not os.path.lexists(path)
+                    else f"changing ownership of '{path}': {error.strerror}",
+                )
     return code
 
 
@@ -192,7 +221,18 @@ def _complain(name: str, text: str, *, hint: bool = False) -> int:
 
 def _machine(name: str, words: list[str]) -> int:
     """Run the machine's own program of that name."""
-    place = next((path for path in (f"/usr/bin/{name}", f"/bin/{name}", f"/run/host/usr/bin/{name}", f"/run/host/bin/{name}")
-                  if os.path.exists(path) and not os.path.realpath(path).endswith("/guest-tool")), f"/usr/bin/{name}")
+    place = next(
+        (
+            path
+            for path in (
+                f"/usr/bin/{name}",
+                f"/bin/{name}",
+                f"/run/host/usr/bin/{name}",
+                f"/run/host/bin/{name}",
+            )
+            if os.path.exists(path) and not os.path.realpath(path).endswith("/guest-tool")
+        ),
+        f"/usr/bin/{name}",
+    )
     pid = os.posix_spawn(place, [name, *words], os.environ)
     return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])

@@ -5,8 +5,37 @@ from __future__ import annotations
 import os
 import sys
 
-_WITH_VALUE = ("-u", "--user", "-g", "--group", "-p", "--prompt", "-C", "-D", "--chdir", "-h", "-r", "-t", "-T", "-U")
-_ALONE = ("-n", "--non-interactive", "-H", "--set-home", "-S", "--stdin", "-E", "--preserve-env", "-k", "-b", "-i", "-s", "-A")
+_WITH_VALUE = (
+    "-u",
+    "--user",
+    "-g",
+    "--group",
+    "-p",
+    "--prompt",
+    "-C",
+    "-D",
+    "--chdir",
+    "-h",
+    "-r",
+    "-t",
+    "-T",
+    "-U",
+)
+_ALONE = (
+    "-n",
+    "--non-interactive",
+    "-H",
+    "--set-home",
+    "-S",
+    "--stdin",
+    "-E",
+    "--preserve-env",
+    "-k",
+    "-b",
+    "-i",
+    "-s",
+    "-A",
+)
 _USAGE = "usage: sudo [-ABbEHnPS] [-D directory] [-g group] [-h host] [-p prompt] [-u user] [VAR=value] [-i | -s] [command [arg ...]]\n"
 _SECURE_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _KEPT = ("TERM", "LANG", "LANGUAGE", "COLORS", "DISPLAY")
@@ -22,7 +51,9 @@ def main(argv: list[str]) -> int:
             break
         if word in _WITH_VALUE and words:
             words.pop(0)
-        elif word not in _ALONE and not (not word.startswith("--") and all(f"-{letter}" in _ALONE for letter in word[1:])):
+        elif word not in _ALONE and not (
+            not word.startswith("--") and all(f"-{letter}" in _ALONE for letter in word[1:])
+        ):
             sys.stderr.write(f"sudo: invalid option -- '{word.lstrip('-')[:1]}'\n{_USAGE}")
             return 1
         options.append(word)
@@ -30,10 +61,22 @@ def main(argv: list[str]) -> int:
         sys.stderr.write(_USAGE)
         return 1
     caller = os.environ.get("FLEET_LAB_USER", "root")
-    kept = dict(os.environ) if "-E" in options else {k: v for k, v in os.environ.items() if k in _KEPT or k.startswith("LC_")}
+    kept = (
+        dict(os.environ)
+        if "-E" in options
+        else {k: v for k, v in os.environ.items() if k in _KEPT or k.startswith("LC_")}
+    )
     kept.pop("FLEET_LAB_USER", None)
-    environment = {**kept, "PATH": _SECURE_PATH, "HOME": "/root", "USER": "root", "LOGNAME": "root", "SHELL": "/bin/bash",
-                   "SUDO_USER": caller, "SUDO_COMMAND": " ".join(words)}
+    environment = {
+        **kept,
+        "PATH": _SECURE_PATH,
+        "HOME": "/root",
+        "USER": "root",
+        "LOGNAME": "root",
+        "SHELL": "/bin/bash",
+        "SUDO_USER": caller,
+        "SUDO_COMMAND": " ".join(words),
+    }
     while words and "=" in words[0] and words[0].partition("=")[0].isidentifier():
         name, _, value = words.pop(0).partition("=")
         environment[name] = value
