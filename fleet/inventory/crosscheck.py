@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Network, ip_address
 from typing import Any
 
-from fleet.domains.guests.spec import Container
+from fleet.domains.guests.spec import Container, Mount
 from fleet.inventory.document import Map, Path, line_of
 from fleet.inventory.fields import MIB
 from fleet.inventory.figures import gib
@@ -337,7 +337,7 @@ def _references(guest: Guest, hosts: HostsFile, top: Map, findings: Findings) ->
         return
     sources = {dataset.mountpoint for dataset in hosts.storage.datasets.values()}
     for mount in container.mounts:
-        path = _mount_path(mount.slot, guest, hosts, top)
+        path = _mount_path(mount, guest, hosts, top)
         if mount.storage is not None:
             _content(hosts, findings, path, mount.storage, "rootdir")
         elif mount.bind is not None and not mount.bind.startswith("/dev/") and mount.bind not in sources:
@@ -353,16 +353,12 @@ def _references(guest: Guest, hosts: HostsFile, top: Map, findings: Findings) ->
 
 def _quota(container: Container, guest: Guest, hosts: HostsFile, top: Map, findings: Findings) -> None:
     """Proxmox's user quotas need a privileged guest and a storage that knows them."""
-    volumes = [("rootfs", container.rootfs_storage, container.rootfs_options)]
-    volumes += [(mount.slot, mount.storage or "", mount.options) for mount in container.mounts]
-    for slot, storage, options in volumes:
+    volumes = [(where(top, guest.merged, "rootfs", "quota"), container.rootfs_storage, container.rootfs_options)]
+    for mount in container.mounts:
+        volumes.append((_mount_path(mount, guest, hosts, top), mount.storage or "", mount.options))
+    for path, storage, options in volumes:
         if ("quota", "1") not in options:
             continue
-        path = (
-            where(top, guest.merged, slot, "quota")
-            if slot in guest.values
-            else _mount_path(slot, guest, hosts, top)
-        )
         entry = hosts.storage.storages.get(storage)
         if container.unprivileged:
             findings.error(path, "quotas work in privileged guests only (unprivileged: 0)")
@@ -372,19 +368,15 @@ def _quota(container: Container, guest: Guest, hosts: HostsFile, top: Map, findi
             )
 
 
-def _mount_path(slot: str, guest: Guest, hosts: HostsFile, top: Map) -> Path:
+def _mount_path(mount: Mount, guest: Guest, hosts: HostsFile, top: Map) -> Path:
     """Where a mount of a guest is said: its own mpN, or the shared mount that it names."""
-    if slot in guest.values:
-        return where(top, guest.merged, slot)
-    name = next(
-        (
-            name
-            for name in guest.values.get("mounts", {})
-            if name in hosts.mounts and hosts.mounts[name].slot == slot
-        ),
-        None,
-    )
-    return ("mounts", name) if name else where(top, guest.merged, "mounts")
+    if mount.slot in guest.values:
+        return where(top, guest.merged, mount.slot)
+    for name in guest.values.get("mounts", {}):
+        shared = hosts.mounts.get(name)
+        if shared is not None and (shared.slot, shared.mp) == (mount.slot, mount.mp):
+            return ("mounts", name)
+    return where(top, guest.merged, "mounts")
 
 
 def _room(guests: list[Guest], hosts: HostsFile, findings: Findings) -> None:

@@ -94,10 +94,8 @@ def _missing(loc: tuple[str | int, ...]) -> str:
         if model
         else None
     )
-    description = (field.description or "") if field else ""
-    return (
-        f"is missing: {description[:1].lower()}{description[1:].rstrip('.')}" if description else "is missing"
-    )
+    says = (field.description or "").split(". ")[0].rstrip(".") if field else ""
+    return f"is missing: {says[:1].lower()}{says[1:]}" if says else "is missing"
 
 
 def _no_choice(given: object, expected: str) -> str:

@@ -81,8 +81,30 @@ def _validated(top: Map, findings: Findings, secret: set[Place]) -> HostsFile | 
                 if not findings.spoiled(*place) and not any(place[: len(known)] == known for known in secret):
                     findings.error(place, said(each))
                 findings.broken.add(place)
-                _take_out(raw, place)
+                if each["type"] == "missing" and place[-1] in _STAND_INS:
+                    _put_in_for_lost(raw)
+                else:
+                    _take_out(raw, place)
+            _put_in_for_lost(raw)
     return None
+
+
+#: What must be there, and is put in where it was wrong, so that everything around it can still be checked.
+_STAND_INS = frozenset({"node", "name", "address", "vmid"})
+
+
+def _put_in_for_lost(raw: Map) -> None:
+    if not isinstance(raw.get("node"), Map):
+        raw["node"] = Map(1)
+    raw["node"].setdefault("name", "node")
+    raw["node"].setdefault("address", "lab")
+    containers = raw.get("containers")
+    if isinstance(containers, Map):
+        for number, (name, container) in enumerate(containers.items()):
+            if container is None:
+                containers[name] = Map(1)
+            if isinstance(containers[name], Map):
+                containers[name].setdefault("vmid", str(999_999_999 - number))
 
 
 def _take_out(raw: Map, place: Place) -> None:

@@ -32,6 +32,7 @@ from fleet.inventory.fields import (
     Text,
     WireguardPublicKey,
     Zone,
+    absolute,
     text,
     whole,
     words,
@@ -122,6 +123,7 @@ class NetworkSection(Section):
 
 
 ZfsPath = Annotated[str, Reads(lambda value: _zfs_path(value), {"type": "string"})]
+Mountpoint = Annotated[str, Reads(lambda value: _mountpoint(value), {"type": "string"})]
 RecordSize = Annotated[
     str, Reads(lambda value: _record_size(value), {"type": "string", "pattern": "^[0-9]+[KkMm]?$"})
 ]
@@ -132,7 +134,7 @@ _Cache = Literal["all", "metadata", "none"]
 class DatasetSection(Section):
     """A ZFS dataset, in ZFS's own property names. It is made where it is missing, and never destroyed."""
 
-    mountpoint: AbsolutePath | Literal["none", "legacy"] | None = Field(
+    mountpoint: Mountpoint | None = Field(
         None, description="Where the node mounts it."
     )
     quota: Size | None = Field(None, description="Most that it and all below it may hold: `10T`.")
@@ -191,6 +193,10 @@ def _compression(value: object) -> str:
 
 
 _CONTENT = Literal["images", "rootdir", "vztmpl", "iso", "backup", "snippets", "import"]
+
+
+def _mountpoint(value: object) -> str:
+    return "none" if value is None else text(value) if value in ("none", "legacy") else absolute(value)
 
 
 def _zfs_path(value: object) -> str:
