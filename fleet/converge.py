@@ -6,8 +6,10 @@ import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+from tenacity import Retrying, retry_if_exception_type, stop_after_attempt
+
 from fleet.core import plan as core
-from fleet.core.errors import HostError
+from fleet.core.errors import HostError, LinkLost
 from fleet.core.plan import Note, Plan, Why
 from fleet.core.probe import compose, split
 from fleet.domains import guests, storage
@@ -20,6 +22,9 @@ from fleet.host.shell import Shell
 from fleet.inventory import Inventory
 from fleet.selectors import Candidate, select
 
+#: How often the node is read before a link that breaks each time is an error.
+READINGS = 3
+
 
 @dataclass(frozen=True, slots=True)
 class Facts:
@@ -31,14 +36,18 @@ class Facts:
 
 
 def gather(shell: Shell, inventory: Inventory) -> Facts:
-    """The facts of the node, in one remote execution."""
+    """The facts of the node, in one remote execution; where the link breaks in it, in another one."""
     mark = f"fleet-{secrets.token_hex(12)}"
     probes = (
         *guests.probes(guests.watched_paths(inventory.containers)),
         *storage.probes(inventory.storage.datasets),
         jobs_probe(),
     )
-    output = shell.run(compose(probes, mark))
+    # Reading again is harmless, which no action is: only here the link may break and the run goes on.
+    attempts = Retrying(
+        stop=stop_after_attempt(READINGS), retry=retry_if_exception_type(LinkLost), reraise=True
+    )
+    output = attempts(shell.run, compose(probes, mark))
     if output.code:
         raise HostError(
             f"reading the host failed (exit {output.code}): {output.err.strip() or 'it said nothing'}"

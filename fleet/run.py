@@ -15,7 +15,7 @@ from fleet.core.plan import Note, Plan, Step, Why
 from fleet.host import jobs as host_jobs
 from fleet.host.apply import Result, apply
 from fleet.host.connect import connect
-from fleet.host.guarded import Outcome
+from fleet.host.guarded import Outcome, outcome
 from fleet.host.journal import Journal
 from fleet.host.lock import NodeLock
 from fleet.host.shell import Shell
@@ -99,9 +99,9 @@ def execute(
             left = replace(plan, steps=(), notes=())
             if not any(result.outcome is Outcome.DETACHED for result in results):
                 left = planner(gather(shell, inventory))
-            outcome = Run(plan, results, left, time.monotonic() - began)
-            journal.write("end", exit=outcome.exit_code, seconds=round(outcome.seconds, 2))
-    return outcome
+            over = Run(plan, results, left, time.monotonic() - began)
+            journal.write("end", exit=over.exit_code, seconds=round(over.seconds, 2))
+    return over
 
 
 def _settled(shell: Shell, inventory: Inventory) -> Facts:
@@ -112,7 +112,7 @@ def _settled(shell: Shell, inventory: Inventory) -> Facts:
     for job in facts.jobs:
         show([Line(f"an earlier run left this on the host: {job.title}; following it")], sys.stderr)
         ended = host_jobs.follow(shell, job)
-        show([Line(f"it ended{'' if ended.code in (0, 100) else f' with code {ended.code}'}")], sys.stderr)
+        show([Line(f"it is over: {outcome(ended.code)}")], sys.stderr)
     return gather(shell, inventory)
 
 

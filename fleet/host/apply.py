@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import signal
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from queue import SimpleQueue
 
@@ -58,39 +60,52 @@ def apply(
         except BaseException as error:  # noqa: BLE001 - raised again in the thread that waits
             ended.put(error)
 
-    while pending or running:
-        for number, step in tuple(pending.items()):
-            if stopping or not _may_still_run(step, results):
-                del pending[number]
-                results[step.id] = Result(step, Outcome.NOT_RUN, _missing(step, results, stopping))
-                watcher.ended(results[step.id])
-            elif len(running) < jobs and _ready(step, planned, results) and not _busy(step, running):
-                check()
-                del pending[number]
-                running[step.id] = step
-                watcher.started(step)
-                threading.Thread(target=work, args=(number, step), name=step.id, daemon=True).start()
-        if not running:
-            continue
-        try:
-            result = ended.get()
-        except KeyboardInterrupt:
-            if stopping:
-                for step in running.values():
-                    results[step.id] = Result(
-                        step, Outcome.DETACHED, ("it goes on on the host; the next run follows it",)
-                    )
+    with _ctrl_c(lambda: ended.put(KeyboardInterrupt())):
+        while pending or running:
+            for number, step in tuple(pending.items()):
+                if stopping or not _may_still_run(step, results):
+                    del pending[number]
+                    results[step.id] = Result(step, Outcome.NOT_RUN, _missing(step, results, stopping))
                     watcher.ended(results[step.id])
-                break
-            stopping = True
-            watcher.stopping(len(running))
-            continue
-        if isinstance(result, BaseException):
-            raise result
-        del running[result.step.id]
-        results[result.step.id] = result
-        watcher.ended(result)
+                elif len(running) < jobs and _ready(step, planned, results) and not _busy(step, running):
+                    check()
+                    del pending[number]
+                    running[step.id] = step
+                    watcher.started(step)
+                    threading.Thread(target=work, args=(number, step), name=step.id, daemon=True).start()
+            if not running:
+                continue
+            result = ended.get()
+            if isinstance(result, KeyboardInterrupt):
+                if stopping:
+                    for step in running.values():
+                        results[step.id] = Result(
+                            step, Outcome.DETACHED, ("it goes on on the host; the next run follows it",)
+                        )
+                        watcher.ended(results[step.id])
+                    break
+                stopping = True
+                watcher.stopping(len(running))
+                continue
+            if isinstance(result, BaseException):
+                raise result
+            del running[result.step.id]
+            results[result.step.id] = result
+            watcher.ended(result)
     return tuple(results[step.id] for step in plan.steps if step.id in results)
+
+
+@contextmanager
+def _ctrl_c(tell: Callable[[], None]) -> Iterator[None]:
+    """Ctrl-C is told, and interrupts nothing, while the block runs; it comes to the main thread only."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGINT, lambda _number, _frame: tell())
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def _run(shell: Shell, job: str, step: Step, watcher: Watcher) -> Result:

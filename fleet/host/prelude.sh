@@ -67,6 +67,12 @@ fleet_settled() { ! fleet_conf "$1" | grep -q '^pending '; }
 fleet_running() { grep -q "@/var/lib/lxc/$1/command\$" /proc/net/unix; }
 fleet_stopped() { ! fleet_running "$1"; }
 
+# fleet_started_anew VMID INODE: it runs, and not since before its command socket had this inode
+fleet_started_anew() {
+    fleet_running "$1" && ! awk -v path="@/var/lib/lxc/$1/command" -v inode="$2" \
+        '$NF == path && $7 == inode { found = 1 } END { exit !found }' /proc/net/unix
+}
+
 # fleet_dataset NAME: the ZFS dataset exists
 fleet_dataset() { zfs list -H -o name -- "$1" >/dev/null 2>&1; }
 fleet_no_dataset() { ! fleet_dataset "$1"; }

@@ -1,4 +1,4 @@
-"""The functions that guards call on the host: real sh, every awk that this machine has, recorded and invented files."""
+"""The functions that guards call on the host, under real sh and every awk that this machine has."""
 
 from __future__ import annotations
 
@@ -190,11 +190,15 @@ def test_a_running_container_is_one_with_a_command_socket(host: Host) -> None:
     assert host.holds("fleet_running", "100")
     assert host.holds("fleet_stopped", "10")
     assert host.holds("fleet_stopped", "1001")
+    assert host.holds("fleet_started_anew", "100", "20")
+    assert not host.holds("fleet_started_anew", "100", "21")
+    assert not host.holds("fleet_started_anew", "101", "20")
 
 
 def test_a_storage_option_is_compared_as_a_set(host: Host) -> None:
     (host.folder / "etc/pve/storage.cfg").write_text(
-        "dir: local\n\tpath /var/lib/vz\n\tcontent vztmpl,iso,backup\n\nzfspool: guests\n\tpool tank/guests\n\tsparse\n"
+        "dir: local\n\tpath /var/lib/vz\n\tcontent vztmpl,iso,backup\n\n"
+        "zfspool: guests\n\tpool tank/guests\n\tsparse\n"
     )
     assert host.holds("fleet_storage", "guests")
     assert host.holds("fleet_no_storage", "guest")
@@ -245,7 +249,7 @@ _DELETES = st.builds(
 
 @st.composite
 def configs(draw: Callable[..., object]) -> str:
-    """The text of a config file: a main section, and perhaps pending changes and snapshots in either order."""
+    """The text of a config file: a main section, and perhaps pending changes and snapshots."""
     main = draw(st.lists(_LINES, max_size=8))
     pending = ["[pve:pending]", *draw(st.lists(_LINES | _DELETES, max_size=4))]  # type: ignore[misc]
     snapshot = ["[before]", *draw(st.lists(_LINES, max_size=3))]  # type: ignore[misc]

@@ -21,6 +21,7 @@ class Guest:
     kind: str  # "lxc" or "qemu"
     config: Config
     running: bool
+    socket: str = ""  # of a running container: the inode of its command socket, another after each start
 
     @property
     def name(self) -> str:
@@ -63,7 +64,9 @@ for kind in lxc qemu-server; do
 done
 """
 
-_READ_RUNNING = r"""awk '$NF ~ "^@/var/lib/lxc/[0-9]+/command$" { print $NF }' /proc/net/unix | sort -u
+# Flags 00010000: the socket listens; others of its name are of those who ask it something just now.
+_READ_RUNNING = r"""
+awk '$NF ~ "^@/var/lib/lxc/[0-9]+/command$" && $4 == "00010000" { print $NF, $7 }' /proc/net/unix
 for pid in /run/qemu-server/*.pid; do [ ! -e "$pid" ] || echo "$pid"; done"""
 
 _READ_NODE = r"""hostname
@@ -101,9 +104,8 @@ def read(answers: Mapping[str, Answer], mark: str) -> GuestFacts:
         match = re.fullmatch(r"/etc/pve/(lxc|qemu-server)/(\d+)\.conf", path)
         if match:
             vmid, kind = int(match[2]), "lxc" if match[1] == "lxc" else "qemu"
-            guests[vmid] = Guest(
-                vmid, kind, parse_config(files.get(path, ""), digest), (kind, vmid) in running
-            )
+            config = parse_config(files.get(path, ""), digest)
+            guests[vmid] = Guest(vmid, kind, config, (kind, vmid) in running, running.get((kind, vmid), ""))
     return GuestFacts(
         node=node[0].split(".")[0],
         container_version=_version(answers["node"].text),
@@ -115,14 +117,13 @@ def read(answers: Mapping[str, Answer], mark: str) -> GuestFacts:
     )
 
 
-def _running(text: str) -> frozenset[tuple[str, int]]:
-    containers = {
-        ("lxc", int(vmid)) for vmid in re.findall(r"^@/var/lib/lxc/(\d+)/command$", text, re.MULTILINE)
+def _running(text: str) -> Mapping[tuple[str, int], str]:
+    containers = re.findall(r"^@/var/lib/lxc/(\d+)/command (\d+)$", text, re.MULTILINE)
+    machines = re.findall(r"^/run/qemu-server/(\d+)\.pid$", text, re.MULTILINE)
+    return {
+        **{("lxc", int(vmid)): socket for vmid, socket in containers},
+        **{("qemu", int(vmid)): "" for vmid in machines},
     }
-    machines = {
-        ("qemu", int(vmid)) for vmid in re.findall(r"^/run/qemu-server/(\d+)\.pid$", text, re.MULTILINE)
-    }
-    return frozenset(containers | machines)
 
 
 def _version(text: str) -> tuple[int, ...]:

@@ -192,7 +192,7 @@ def _converge(
             )
     elif guest.running and waiting:
         if restart:
-            yield steps.restart(want, waiting, needs)
+            yield steps.restart(want, guest, waiting, needs)
         else:
             keys = ", ".join(difference.key for difference in waiting)
             yield Note(

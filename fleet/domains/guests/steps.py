@@ -187,14 +187,20 @@ def shut_down(want: Container, needs: Iterable[str]) -> Step:
     )
 
 
-def restart(want: Container, waiting: tuple[Difference, ...], needs: Iterable[str]) -> Step:
+def restart(want: Container, guest: Guest, waiting: tuple[Difference, ...], needs: Iterable[str]) -> Step:
     """Restarts a container so that what is pending takes effect."""
     return Step(
         id=step_id(want, "restart"),
         subject=subject(want),
         action="restart",
         because=waiting,
-        done=(Check(command("fleet_settled", str(want.vmid)), "nothing is pending"), _running(want)),
+        done=(
+            Check(command("fleet_settled", str(want.vmid)), "nothing is pending"),
+            Check(
+                command("fleet_started_anew", str(want.vmid), guest.socket),
+                "it was started after the plan was made",
+            ),
+        ),
         expect=(_ours(want), _running(want), _unlocked(want)),
         do=(pct.reboot(want.vmid, PATIENCE),),
         impact=Impact.OFFLINE,
