@@ -1,4 +1,7 @@
-"""The simulated storages and ZFS: what they print, refuse and keep, in a plain directory that stands for the node's root."""
+"""The simulated storages and ZFS.
+
+What they print, refuse and keep, in a plain directory that stands for the node's root.
+"""
 
 from __future__ import annotations
 
@@ -116,7 +119,8 @@ def make(volume_size: int = GIB, on: str = "local-zfs", vmid: int = 100) -> tupl
     return storage.alloc(on, vmid, volume_size, out), out.getvalue()
 
 
-# --- ZFS ------------------------------------------------------------------------------------------------------------------
+# --- ZFS ----------------------------------------------------------------------------------------------------
+# --------------
 
 
 def test_zfs_list_of_a_fresh_pool_is_as_recorded(run: Run) -> None:
@@ -436,7 +440,8 @@ def test_sizes_with_a_suffix_are_powers_of_1024(number: int, suffix: str) -> Non
         assert zfs_props.parse_size(f"{number}{suffix}") == number * factor
 
 
-# --- volumes ----------------------------------------------------------------------------------------------------------------
+# --- volumes ------------------------------------------------------------------------------------------------
+# ----------------
 
 
 def test_a_raw_image_is_formatted_as_recorded(node: Node) -> None:
@@ -553,7 +558,8 @@ def test_a_volume_is_allocated_only_where_containers_may_be(node: Node) -> None:
         storage.parse_volid("x/y")
 
 
-# --- storage.cfg, pvesm, pveam -------------------------------------------------------------------------------------------------
+# --- storage.cfg, pvesm, pveam
+# -------------------------------------------------------------------------------------------------
 
 _NAMES = st.from_regex(r"[a-z][a-z0-9_.-]{0,8}[a-z0-9]", fullmatch=True)
 _VALUES = st.from_regex(r"[!-~]([ -~]{0,12}[!-~])?", fullmatch=True)
@@ -712,7 +718,8 @@ def test_a_download_that_fails_exits_0(run: Run, node: Node) -> None:
     assert storage.volumes("local", kinds=("vztmpl",)) == []
 
 
-# --- owners -----------------------------------------------------------------------------------------------------------------
+# --- owners -------------------------------------------------------------------------------------------------
+# ----------------
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root may run chown; inside the lab everybody is root")

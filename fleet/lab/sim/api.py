@@ -1,6 +1,9 @@
-"""The reading half of the API that `pvesh get` shows: which path answers with what (pve-manager API2, pve-container API2).
+"""The reading half of the API that `pvesh get` shows.
 
-A route is a path pattern with `{name}` parts, the parameters it takes, and a function (parts, parameters) -> data.
+Which path answers with what (pve-manager API2, pve-container API2).
+
+A route is a path pattern with `{name}` parts, the parameters it takes, and a function (parts, parameters) ->
+data.
 """
 
 from __future__ import annotations
@@ -18,7 +21,10 @@ Getter = Callable[[Parts, Parts], Data]
 
 
 class Route(NamedTuple):
-    """One path of the API. `child` is the key of its entries that names the paths below; `first` are the columns shown first."""
+    """One path of the API. `child` is the key of its entries that names the paths below.
+
+    `first` are the columns shown first.
+    """
 
     pattern: str
     get: Getter

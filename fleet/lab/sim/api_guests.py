@@ -31,7 +31,10 @@ def _vmid(parts: Parts) -> int:
 
 
 def typed(key: str, value: str) -> int | str:
-    """A configuration value as the API gives it: integers and booleans are numbers, everything else a string."""
+    """A configuration value as the API gives it.
+
+    Integers and booleans are numbers, everything else a string.
+    """
     return int(value) if key in _INTEGERS and re.fullmatch(r"\d+", value) else value
 
 

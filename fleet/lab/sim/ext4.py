@@ -1,6 +1,9 @@
-"""What mke2fs and resize2fs 1.47 make of a size: groups, inodes, superblock copies, overhead, and what they print.
+"""What mke2fs and resize2fs 1.47 make of a size.
 
-Rules of e2fsprogs (misc/mke2fs.c, lib/ext2fs/initialize.c) for 4 KiB blocks and the usual features (sparse_super, 64bit, resize_inode).
+Groups, inodes, superblock copies, overhead, and what they print.
+
+Rules of e2fsprogs (misc/mke2fs.c, lib/ext2fs/initialize.c) for 4 KiB blocks and the usual features
+(sparse_super, 64bit, resize_inode).
 """
 
 from __future__ import annotations
@@ -10,13 +13,21 @@ _GROUP = 32768  # blocks
 _VERSION = "1.47.2 (1-Jan-2025)"
 
 
+def _up(number: int, by: int) -> int:
+    """A quotient, rounded up."""
+    return -(-number // by)
+
+
 def groups(blocks: int) -> int:
     """The number of block groups."""
-    return -(-blocks // _GROUP)
+    return _up(blocks, _GROUP)
 
 
 def inodes(blocks: int) -> int:
-    """The number of inodes: one for a number of bytes that the size decides, in whole blocks of the inode tables."""
+    """The number of inodes: one for a number of bytes that the size decides.
+
+    In whole blocks of the inode tables.
+    """
     mib = blocks * BLOCK >> 20
     ratio = (
         8192
@@ -30,7 +41,7 @@ def inodes(blocks: int) -> int:
         else 65536
     )
     wanted = blocks * BLOCK // ratio
-    per_group = -(-(-(-wanted // groups(blocks))) // 16) * 16
+    per_group = _up(_up(wanted, groups(blocks)), 16) * 16
     return per_group * groups(blocks)
 
 
@@ -62,7 +73,10 @@ def _backup_lines(blocks: int) -> list[str]:
 
 
 def mkfs_output(size: int, uuid: str) -> str:
-    """What pve-container lets through of mkfs.ext4's output (LXC.pm mkfs): lines of one number alone are dropped."""
+    """What pve-container lets through of mkfs.ext4's output (LXC.pm mkfs).
+
+    Lines of one number alone are dropped.
+    """
     blocks = size // BLOCK
     lines = [
         f"Creating filesystem with {blocks} 4k blocks and {inodes(blocks)} inodes",
@@ -95,14 +109,17 @@ def _journal(blocks: int) -> int:
 def total(size: int, made: int | None = None) -> int:
     """Bytes that df shows as the size of a file system: less tables, journal and superblocks.
 
-    `made` is its size when it was made, if it has grown since: the journal and the room for group descriptors stay as they were.
+    `made` is its size when it was made, if it has grown since: the journal and the room for group descriptors
+    stay as they were.
     """
     blocks = size // BLOCK
     first = (made or size) // BLOCK
-    descriptors = -(-groups(first) // 64)
-    reserved = min(-(-groups(min(first * 1024, 0xFFFFFFFF)) // 64) - descriptors, 1024)
+    descriptors = _up(groups(first), 64)
+    reserved = min(_up(groups(min(first * 1024, 0xFFFFFFFF)), 64) - descriptors, 1024)
     copies = len(super_groups(blocks)) + 1
-    overhead = inodes(blocks) // 16 + _journal(first) + copies * (1 + descriptors + reserved) + 2 * groups(blocks)
+    overhead = (
+        inodes(blocks) // 16 + _journal(first) + copies * (1 + descriptors + reserved) + 2 * groups(blocks)
+    )
     return max(blocks - overhead, 0) * BLOCK
 
 
@@ -140,7 +157,7 @@ def resize_online(device: str, old: int, new: int, denied: bool) -> str:
         return head + f"The filesystem is already {before} (4k) blocks long.  Nothing to do!\n\n"
     head += (
         f"Filesystem at {device} is mounted on /tmp; on-line resizing required\n"
-        f"old_desc_blocks = {-(-groups(before) // 64)}, new_desc_blocks = {-(-groups(after) // 64)}\n"
+        f"old_desc_blocks = {_up(groups(before), 64)}, new_desc_blocks = {_up(groups(after), 64)}\n"
     )
     if denied:
         return head + "resize2fs: Permission denied to resize filesystem\n"

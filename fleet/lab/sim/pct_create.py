@@ -153,7 +153,7 @@ def build(
 
 def _share(volume: str) -> float:
     """Bytes on disk for a byte of the unpacked template: ext4 rounds up to blocks, ZFS compresses (as the recordings measured)."""
-    return 0.7003 if storage_cfg.get(mounts.storage_of(volume)).type == "zfspool" else 1.183
+    return 0.7003 if storage_cfg.get(mounts.storage_of(volume)).type == "zfspool" else 1.1833
 
 
 def unpack(template: str, root: str, config: Config, keys: str | None, out: Out) -> int:

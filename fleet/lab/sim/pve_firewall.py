@@ -1,4 +1,7 @@
-"""`pve-firewall`: status, compile and localnet of a node whose cluster firewall is off (pve-firewall Service/pve_firewall.pm)."""
+"""`pve-firewall`: status, compile and localnet of a node whose cluster firewall is off.
+
+Of pve-firewall's Service/pve_firewall.pm.
+"""
 
 from __future__ import annotations
 

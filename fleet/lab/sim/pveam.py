@@ -1,7 +1,11 @@
-"""`pveam`: templates on offer and on storages (pve-manager CLI/pveam.pm, APLInfo.pm, API2/Nodes.pm apl_download).
+"""`pveam`: templates on offer and on storages.
 
-The index of what is on offer is the file that `pveam update` fetches, /var/lib/pve-manager/apl-info/download.proxmox.com; the lab makes it,
-and the templates, from `templates.available` of machine.json: [{"name", "os", "size", "section"?}], or null where nothing can be fetched.
+Of pve-manager's CLI/pveam.pm, APLInfo.pm, API2/Nodes.pm apl_download.
+
+The index of what is on offer is the file that `pveam update` fetches,
+/var/lib/pve-manager/apl-info/download.proxmox.com; the lab makes it, and the templates, from
+`templates.available` of machine.json: [{"name", "os", "size", "section"?}], or null where nothing can be
+fetched.
 """
 
 from __future__ import annotations

@@ -121,7 +121,7 @@ def _find(verb: str, path: str) -> tuple[api.Route, api.Parts] | None:
     return found
 
 
-def _show(data: Any, form: dict[str, str], route: api.Route | None = None) -> None:
+def _show(data: object, form: dict[str, str], route: api.Route | None = None) -> None:
     """Print a result in the format asked for."""
     kind = form.get("output-format", "text")
     if form.get("quiet", "0") == "1":
@@ -165,7 +165,7 @@ def _show_list(data: list[Any], form: dict[str, str], route: api.Route | None) -
     print(_table(data, [*first, *others], form), end="")
 
 
-def _yaml(data: Any, indent: str = "") -> str:
+def _yaml(data: object, indent: str = "") -> str:
     """YAML of plain data; scalars as JSON where they would be read as something else."""
     if isinstance(data, dict):
         return (
@@ -177,19 +177,19 @@ def _yaml(data: Any, indent: str = "") -> str:
     return f"{indent}{_scalar(data)}\n"
 
 
-def _yaml_value(value: Any, indent: str) -> str:
+def _yaml_value(value: object, indent: str) -> str:
     if isinstance(value, dict | list) and value:
         return "\n" + _yaml(value, indent if isinstance(value, list) else indent + "  ")
     return f" {_yaml(value).strip()}\n"
 
 
-def _yaml_item(value: Any, indent: str) -> str:
+def _yaml_item(value: object, indent: str) -> str:
     if isinstance(value, dict | list) and value:
         return " " + _yaml(value, indent + "  ")[len(indent) + 2 :]
     return f" {_yaml(value).strip()}\n"
 
 
-def _scalar(value: Any) -> str:
+def _scalar(value: object) -> str:
     if (
         isinstance(value, str)
         and re.fullmatch(r"[A-Za-z/_][\w./@ -]*", value)
@@ -237,7 +237,10 @@ def _pct(verb: str, words: list[str]) -> int:
 
 
 def _worker(verb: str, words: list[str], form: dict[str, str]) -> int:
-    """Run a verb of pct that makes a task: whatever becomes of it, the UPID is printed and the exit code is 0."""
+    """Run a verb of pct that makes a task.
+
+    Whatever becomes of it, the UPID is printed and the exit code is 0.
+    """
     _pct(verb, words)
     sys.stdout.flush()
     _show(_last_upid(), form)

@@ -212,7 +212,10 @@ def _add(arguments: Arguments) -> int:
 
 
 def _note_mountpoint(section: Section) -> None:
-    """Write down where the pool is mounted; a differing one that is given is warned about (ZFSPoolPlugin on_add_hook)."""
+    """Write down where the pool is mounted.
+
+    A differing one that is given is warned about (ZFSPoolPlugin on_add_hook).
+    """
     from .zfs_tree import load
 
     tree = load()

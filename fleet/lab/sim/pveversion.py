@@ -1,4 +1,7 @@
-"""`pveversion`: the version of Proxmox VE, or of its packages as dpkg has them (pve-manager bin/pveversion, APT.pm)."""
+"""`pveversion`: the version of Proxmox VE, or of its packages as dpkg has them.
+
+Of pve-manager's bin/pveversion and API2/APT.pm.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +11,8 @@ import sys
 from . import machine, paths
 from .api_nodes import kernel
 
-# The packages that `pveversion -v` tells of (pve-manager API2/APT.pm): those in the second list only where they are installed.
+# The packages that `pveversion -v` tells of (pve-manager API2/APT.pm): those in the second list only where
+# they are installed.
 _PACKAGES = (
     "ceph-fuse corosync libjs-extjs libknet1 libproxmox-acme-perl libproxmox-backup-qemu0 libproxmox-rs-perl libpve-access-control "
     "libpve-cluster-api-perl libpve-cluster-perl libpve-common-perl libpve-guest-common-perl libpve-http-server-perl "

@@ -1,7 +1,9 @@
-"""`qm`: listing, configuration and simple disks of virtual machines (qemu-server CLI/qm.pm, API2/Qemu.pm). They never run in the lab.
+"""`qm`: listing, configuration and simple disks of virtual machines.
 
-Verbs: list, config, pending, status, create, set, start, stop, shutdown, destroy, unlock. What a `qm create` may set is what stands in
-_KEYS; anything else fails as an option that Proxmox does not know.
+Of qemu-server's CLI/qm.pm and API2/Qemu.pm. They never run in the lab.
+
+Verbs: list, config, pending, status, create, set, start, stop, shutdown, destroy, unlock. What a `qm create`
+may set is what stands in _KEYS; anything else fails as an option that Proxmox does not know.
 """
 
 from __future__ import annotations

@@ -7,7 +7,10 @@ import stat
 
 
 def statistics(directory: str, used: int) -> str:
-    """The statistics of copying a tree into an empty one; `used` is what the guest's files are said to take, in bytes."""
+    """The statistics of copying a tree into an empty one.
+
+    `used` is what the guest's files are said to take, in bytes.
+    """
     regular, directories, links, real = 0, 1, 0, 0
     for top, dirs, names in os.walk(directory):
         for name in (*dirs, *names):

@@ -1,7 +1,7 @@
 """The storages of the node as pct and pvesm use them: volumes by volid, whatever the storage's type.
 
-Refusals are Die with pve-storage's text. `out` is where a command's progress goes (the task's output). Directories that come back are
-real paths, those for people (`path`) are paths of the node.
+Refusals are Die with pve-storage's text. `out` is where a command's progress goes (the task's output).
+Directories that come back are real paths, those for people (`path`) are paths of the node.
 """
 
 from __future__ import annotations
@@ -126,7 +126,10 @@ def content(storage: str) -> tuple[str, ...]:
 
 
 def alloc(storage: str, vmid: int, size_bytes: int, out: Writer) -> str:
-    """Make the volume of a container; 0 bytes is a subvol without limit. Prints what mkfs prints; the volid."""
+    """Make the volume of a container, printing what mkfs prints; gives its volid.
+
+    0 bytes is a subvol without limit.
+    """
     section = storage_cfg.get(storage)
     if "rootdir" not in section.content:
         raise Die(f"content type 'rootdir' is not available or configured on storage '{storage}'")
@@ -149,7 +152,10 @@ def make_filesystem(store: Backend, name: str, out: Writer) -> None:
 
 
 def free(volid: str, out: Writer | None = None) -> None:
-    """Delete a volume; one that linked clones still need is refused. `out` (stdout if None) gets what the tools print."""
+    """Delete a volume; one that linked clones still need is refused.
+
+    What the tools print goes to `out`, to stdout without one.
+    """
     import sys
 
     store, name = _volume(volid)
@@ -246,7 +252,10 @@ def size(volid: str) -> int:
 
 
 def fill(volid: str, used_bytes: int) -> None:
-    """Note how many bytes a volume's content takes (the guest's real one, which the small tree of the lab stands for)."""
+    """Note how many bytes a volume's content takes.
+
+    The guest's real one, which the small tree of the lab stands for.
+    """
     store, name = _volume(volid)
     store.fill(name, used_bytes)
 
@@ -326,16 +335,16 @@ def make_base(volid: str) -> str:
 
 
 def copy_full(volid: str, storage: str, vmid: int, out: Writer, *, snap: str | None = None) -> str:
-    """Copy a volume (or a snapshot of it) into a new one for another guest, on `storage`; prints rsync's statistics; the new volid."""
+    """Copy a volume (or a snapshot of it) into a new one for another guest, on `storage`.
+
+    Prints rsync's statistics; the new volid.
+    """
     import shutil
 
     from .rsync import statistics
 
     store, name = _volume(volid)
-    if snap is None:
-        source = store.root_dir(name)
-    else:
-        source = store.snapshot_dir(name, snap)
+    source = store.root_dir(name) if snap is None else store.snapshot_dir(name, snap)
     new = alloc(storage, vmid, store.size(name), out)
     target = root_dir(new)
     shutil.copytree(source, target, symlinks=True, dirs_exist_ok=True)

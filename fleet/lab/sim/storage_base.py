@@ -1,4 +1,7 @@
-"""What all storage types share: the interface of a backend, and the notes kept beside volumes that the file system has no place for."""
+"""What all storage types share.
+
+The interface of a backend, and the notes kept beside volumes that the file system has no place for.
+"""
 
 from __future__ import annotations
 
@@ -28,34 +31,74 @@ class Volume(NamedTuple):
 class Writer(Protocol):
     """Where a command's progress goes: stdout or a task's output."""
 
-    def write(self, text: str, /) -> int: ...
+    def write(self, text: str, /) -> int:
+        """Write some text."""
 
 
 class Backend(Protocol):
-    """One storage; names are volume names without the storage's id. Every method raises Die as Proxmox does."""
+    """One storage, names without its id. Every method raises Die as Proxmox does."""
 
     section: Section
 
-    def activate(self) -> None: ...
-    def status(self) -> tuple[int, int, int]: ...
-    def images(self) -> list[Volume]: ...
-    def parse(self, name: str) -> Name: ...
-    def alloc(self, vmid: int, kind: str, name: str | None, size: int, out: Writer) -> str: ...
-    def free(self, name: str, out: Writer) -> None: ...
-    def path(self, name: str, snapshot: str | None = None) -> str: ...
-    def root_dir(self, name: str) -> str: ...
-    def size(self, name: str) -> int: ...
-    def used(self, name: str) -> int: ...
-    def fill(self, name: str, size: int) -> None: ...
-    def resize(self, name: str, size: int, running: bool, out: Writer) -> None: ...
-    def feature(self, name: str, feature: str, snapshot: str | None) -> bool: ...
-    def snapshot(self, name: str, snap: str) -> None: ...
-    def rollback_possible(self, name: str, snap: str) -> None: ...
-    def rollback(self, name: str, snap: str) -> None: ...
-    def delete_snapshot(self, name: str, snap: str) -> None: ...
-    def snapshot_dir(self, name: str, snap: str) -> str: ...
-    def clone(self, name: str, vmid: int, snap: str | None) -> str: ...
-    def make_base(self, name: str) -> str: ...
+    def activate(self) -> None:
+        """Make the storage usable."""
+
+    def status(self) -> tuple[int, int, int]:
+        """(total, available, used) bytes."""
+
+    def images(self) -> list[Volume]:
+        """The disks of guests."""
+
+    def parse(self, name: str) -> Name:
+        """What a volume name says."""
+
+    def alloc(self, vmid: int, kind: str, name: str | None, size: int, out: Writer) -> str:
+        """Make a disk of a format (raw, subvol); its name."""
+
+    def free(self, name: str, out: Writer) -> None:
+        """Delete a volume."""
+
+    def path(self, name: str, snapshot: str | None = None) -> str:
+        """The path on the node of a volume or of its snapshot."""
+
+    def root_dir(self, name: str) -> str:
+        """The directory with the files in a volume (a real path)."""
+
+    def size(self, name: str) -> int:
+        """Bytes of a volume."""
+
+    def used(self, name: str) -> int:
+        """Bytes in use in a volume."""
+
+    def fill(self, name: str, size: int) -> None:
+        """Note that so many bytes are in use in a volume."""
+
+    def resize(self, name: str, size: int, running: bool, out: Writer) -> None:
+        """Grow a volume and the file system in it."""
+
+    def feature(self, name: str, feature: str, snapshot: str | None) -> bool:
+        """Whether a volume or its snapshot can do something."""
+
+    def snapshot(self, name: str, snap: str) -> None:
+        """Take a snapshot."""
+
+    def rollback_possible(self, name: str, snap: str) -> None:
+        """Refuse a rollback that cannot be done."""
+
+    def rollback(self, name: str, snap: str) -> None:
+        """Take a volume back to a snapshot."""
+
+    def delete_snapshot(self, name: str, snap: str) -> None:
+        """Delete a snapshot."""
+
+    def snapshot_dir(self, name: str, snap: str) -> str:
+        """The directory with the files in a snapshot (a real path)."""
+
+    def clone(self, name: str, vmid: int, snap: str | None) -> str:
+        """Make a linked clone for another guest; its name."""
+
+    def make_base(self, name: str) -> str:
+        """Turn a volume into a base of linked clones; its new name."""
 
 
 class Notes:

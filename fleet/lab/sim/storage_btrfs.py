@@ -1,4 +1,7 @@
-"""btrfs storages (pve-storage BTRFSPlugin.pm): like dir, but an image is a file in a subvolume of its own, which can be snapshotted."""
+"""btrfs storages (pve-storage BTRFSPlugin.pm).
+
+Like dir, but an image is a file in a subvolume of its own, which can be snapshotted.
+"""
 
 from __future__ import annotations
 

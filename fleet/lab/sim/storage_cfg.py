@@ -1,4 +1,7 @@
-"""/etc/pve/storage.cfg: reading, checking and writing it (pve-storage Plugin.pm, pve-common SectionConfig.pm)."""
+"""/etc/pve/storage.cfg: reading, checking and writing it.
+
+Of pve-storage's Plugin.pm and pve-common's SectionConfig.pm.
+"""
 
 from __future__ import annotations
 
@@ -30,7 +33,7 @@ BOOLEAN_KEYS = (
 
 
 class Kind(NamedTuple):
-    """A storage type: what it may hold, its default content, required keys, and keys that cannot be changed."""
+    """A storage type: what it may hold and does by default, its keys, and those that cannot be changed."""
 
     content: frozenset[str]
     default: tuple[str, ...]
@@ -108,7 +111,10 @@ KINDS: dict[str, Kind] = {
 
 
 class Section:
-    """One storage: its type, id, and keys with their values. (A plain class: dataclasses cost 7 ms to import.)"""
+    """One storage: its type, id, and keys with their values.
+
+    A plain class, since dataclasses cost 7 ms to import.
+    """
 
     def __init__(self, kind: str, name: str, keys: dict[str, str] | None = None) -> None:
         self.type = kind

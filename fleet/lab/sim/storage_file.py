@@ -1,6 +1,7 @@
 """Storages of files: dir and btrfs (pve-storage Plugin.pm, DirPlugin.pm, BTRFSPlugin.pm).
 
-An image is a sparse file where Proxmox has one; the guest's files are in Notes.tree. A subvol is a directory, both at once.
+An image is a sparse file where Proxmox has one; the guest's files are in Notes.tree. A subvol is a directory,
+both at once.
 """
 
 from __future__ import annotations
@@ -273,10 +274,12 @@ class Directory:
 
 
 def filesystem(path: str, used: int) -> tuple[int, int, int]:
-    """(total, available, used) bytes of the file system of a path: machine.json's `filesystems`, with `used` added.
+    """(total, available, used) bytes of the file system of a path.
 
-    {"filesystems": {PATH: {"size": BYTES, "used": BYTES, "reserved": BYTES}}}: the longest path that fits, 94 GiB with
-    4 GiB in use without any. What is not said to be reserved is 5 % (ext4), or nothing (btrfs).
+    They are those of machine.json's `filesystems`, with `used` added.
+
+    {"filesystems": {PATH: {"size": BYTES, "used": BYTES, "reserved": BYTES}}}: the longest path that fits, 94
+    GiB with 4 GiB in use without any. What is not said to be reserved is 5 % (ext4), or nothing (btrfs).
     """
     known = machine.facts().get("filesystems", {})
     best = max(
@@ -299,6 +302,7 @@ def _is_mounted(path: str) -> bool:
 
 
 def listed(directory: str) -> list[str]:
+    """The names in a directory of the node, sorted; none without it."""
     try:
         return sorted(os.listdir(paths.real(directory)))
     except (FileNotFoundError, NotADirectoryError):

@@ -18,7 +18,7 @@ ISO = re.compile(r"[^/]+\.(?:iso|img)", re.IGNORECASE)
 
 
 class Name(NamedTuple):
-    """What a volume name says: content type, file or dataset name, owner, base volume (linked clones), format."""
+    """What a volume name says: content type, file or dataset name, owner, base of a linked clone, format."""
 
     vtype: str
     name: str

@@ -84,7 +84,7 @@ class ZfsPool:
         dataset = f"{self.pool}/{new}"
         if full(self.section.id):
             raise Die(f"zfs error: cannot create '{dataset}': out of space")
-        with _zfs(), changing() as tree:
+        with _Refusals(), changing() as tree:
             if kind == "subvol":
                 given = {
                     "acltype": "posixacl",
@@ -106,7 +106,7 @@ class ZfsPool:
     def free(self, name: str, out: Writer) -> None:
         """Zfs destroy -r; a dataset that is gone is no error."""
         dataset = self._dataset(name)
-        with _zfs(), changing() as tree:
+        with _Refusals(), changing() as tree:
             if dataset not in tree.datasets:
                 return
             depends = ops.dependents(tree, dataset)
@@ -162,7 +162,7 @@ class ZfsPool:
     def resize(self, name: str, size: int, running: bool, out: Writer) -> None:
         """Set refquota or volsize; ZFS says nothing about it."""
         dataset = self._dataset(name)
-        with _zfs(), changing() as tree:
+        with _Refusals(), changing() as tree:
             volume = self.parse(name).format == "raw"
             need(tree, dataset)
             change.set_props(tree, dataset, {"volsize" if volume else "refquota": f"{size // 1024}k"})
@@ -181,7 +181,7 @@ class ZfsPool:
     def snapshot(self, name: str, snap: str) -> None:
         """Zfs snapshot, with the refquota noted in a property of the snapshot."""
         dataset = self._dataset(name)
-        with _zfs(), changing() as tree:
+        with _Refusals(), changing() as tree:
             ops.snapshot(tree, [f"{dataset}@{snap}"], {})
             if tree.kind(dataset) == "filesystem":
                 tree.snapshots[f"{dataset}@{snap}"]["props"]["pve-storage:refquota"] = tree.local(
@@ -200,7 +200,7 @@ class ZfsPool:
     def rollback(self, name: str, snap: str) -> None:
         """Zfs rollback, the refquota of then, and an unmount (the next activation mounts again)."""
         dataset = self._dataset(name)
-        with _zfs(), changing() as tree:
+        with _Refusals(), changing() as tree:
             ops.rollback(tree, f"{dataset}@{snap}")
             quota = tree.snapshots[f"{dataset}@{snap}"]["props"].get("pve-storage:refquota")
             if quota is not None:
@@ -210,7 +210,7 @@ class ZfsPool:
     def delete_snapshot(self, name: str, snap: str) -> None:
         """Zfs destroy of the snapshot."""
         full_name = f"{self._dataset(name)}@{snap}"
-        with _zfs(), changing() as tree:
+        with _Refusals(), changing() as tree:
             if full_name not in tree.snapshots:
                 raise ZfsError("could not find any snapshots to destroy; check snapshot names.")
             clones = ops.dependents(tree, full_name)
@@ -233,7 +233,7 @@ class ZfsPool:
             raise Die("clone_image only works on base images")
         new = free_name([v.volid for v in self.images()], vmid, parsed.format)
         source = f"{self.pool}/{parsed.name}"
-        with _zfs(), changing() as tree:
+        with _Refusals(), changing() as tree:
             need(tree, f"{source}@{snap or '__base__'}", "s")
             given = {"refquota": tree.local(source, "refquota")} if parsed.format == "subvol" else {}
             if given.get("refquota") == "0":
@@ -251,7 +251,7 @@ class ZfsPool:
             if parsed.format == "subvol"
             else re.sub("^vm-", "base-", parsed.name)
         )
-        with _zfs(), changing() as tree:
+        with _Refusals(), changing() as tree:
             need(tree, f"{self.pool}/{parsed.name}")
             change.rename(tree, f"{self.pool}/{parsed.name}", f"{self.pool}/{new}")
         volume = f"{parsed.base}/{new}" if parsed.base else new
@@ -259,7 +259,7 @@ class ZfsPool:
         return volume
 
 
-class _zfs:
+class _Refusals:
     """Turns a refusal of zfs into what Proxmox's storage layer dies with."""
 
     def __enter__(self) -> None:

@@ -34,7 +34,7 @@ def rename(tree: Tree, old: str, new: str, *, recursive: bool = False, parents: 
         raise ZfsError(f"{what}: parent does not exist" if parent else f"{what}: missing dataset name")
     if new in tree.datasets:
         raise ZfsError(f"{what}: dataset already exists")
-    busy_check(tree, old, what)
+    busy_check(old, what)
     remount = [n for n in [old, *tree.below(old)] if tree.datasets[n]["mounted"]]
     for name in reversed(remount):
         _leave_mountpoint(tree, name)

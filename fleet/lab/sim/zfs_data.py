@@ -1,8 +1,10 @@
-"""Where the files of a dataset are: mount points are real directories, unmounted trees and snapshots lie in a store.
+"""Where the files of a dataset are.
 
-A mounted file system's files are at its mount point; what was there before is set aside and comes back at the unmount, as under
-a real mount. /var/lib/fleet-lab/zfs-data/GUID holds the files of an unmounted file system or of a snapshot, GUID.under what a
-mount hides.
+Mount points are real directories, unmounted trees and snapshots lie in a store.
+
+A mounted file system's files are at its mount point; what was there before is set aside and comes back at the
+unmount, as under a real mount. /var/lib/fleet-lab/zfs-data/GUID holds the files of an unmounted file system
+or of a snapshot, GUID.under what a mount hides.
 """
 
 from __future__ import annotations
@@ -19,7 +21,10 @@ def store(guid: str) -> str:
 
 
 def mount(tree: Tree, name: str) -> bool:
-    """Mount a file system where its properties say, if they do; False if it is mounted already or not to be."""
+    """Mount a file system where its properties say, if they do.
+
+    False if it is mounted already or not to be.
+    """
     node = tree.datasets[name]
     where = tree.mountpoint(name)
     canmount = tree.local(name, "canmount")
@@ -85,7 +90,10 @@ def files(tree: Tree, name: str) -> str:
 
 
 def copy(tree: Tree, source: str, target: str) -> None:
-    """Copy the files of a dataset or snapshot to the directory `target`, without those of file systems mounted inside."""
+    """Copy the files of a dataset or snapshot to the directory `target`.
+
+    Without those of file systems mounted inside.
+    """
     import shutil
 
     start = files(tree, source)

@@ -10,6 +10,7 @@ from .zfs_usage import one_operand, options
 
 
 def destroy(args: list[str]) -> int:
+    """`zfs destroy`."""
     found, rest = options("destroy", args, "vpndfrR")
     flags = {letter for letter, _ in found}
     name = one_operand("destroy", rest, "dataset")

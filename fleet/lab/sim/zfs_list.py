@@ -105,7 +105,10 @@ def order(tree: Tree, name: str) -> tuple[str, bool, int, str]:
 
 
 def select(tree: Tree, names: list[str], kinds: str, depth: int | None) -> tuple[list[str], list[str]]:
-    """(datasets in order, errors): those named, and down to `depth` levels below them (None: all of them, -1: none)."""
+    """(datasets in order, errors): those named, and down to `depth` levels below them.
+
+    None is all levels, -1 none.
+    """
     errors: list[str] = []
     chosen: set[str] = set()
     recursing = depth is None or depth >= 0

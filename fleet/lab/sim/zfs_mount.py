@@ -9,6 +9,7 @@ from .zfs_usage import one_operand, options
 
 
 def mount(args: list[str]) -> int:
+    """`zfs mount`: without operands what is mounted."""
     found, rest = options("mount", args, "aflvOR:o:")
     everything = any(letter == "a" for letter, _ in found)
     if not everything and not rest:
@@ -39,6 +40,7 @@ def mount(args: list[str]) -> int:
 
 
 def unmount(args: list[str]) -> int:
+    """`zfs unmount`."""
     found, rest = options("unmount", args, "afu")
     with changing() as tree:
         if ("a", "") in found:
@@ -54,7 +56,7 @@ def unmount(args: list[str]) -> int:
         need(tree, name, "f")
         where = tree.datasets[name]["mounted"]
         if where:
-            busy_check(tree, name, f"cannot unmount '{where}'")
+            busy_check(name, f"cannot unmount '{where}'")
         if not zfs_data.unmount(tree, name):
             raise ZfsError(f"cannot unmount '{name}': not currently mounted")
     return 0

@@ -1,4 +1,4 @@
-"""What `zfs` accepts before it does anything: names of datasets, properties, busy datasets; libzfs's words where it does not."""
+"""What `zfs` refuses before it does anything: names of datasets, properties, busy datasets, in libzfs's words."""
 
 from __future__ import annotations
 
@@ -12,7 +12,10 @@ _NAME_CHARACTERS = re.compile(r"[^A-Za-z0-9_\-.: %@#/]")
 
 
 def check_name(what: str, name: str, kinds: str) -> None:
-    """Refuse a malformed name; `kinds` holds s where a snapshot may stand, b a bookmark. `what` begins the message."""
+    """Refuse a malformed name; `what` begins the message.
+
+    `kinds` holds s where a snapshot may stand, b where a bookmark may.
+    """
     problem = _name_problem(name, kinds)
     if problem:
         raise ZfsError(f"{what}: {problem}")
@@ -84,11 +87,14 @@ def valid_props(what: str, kind: str, given: dict[str, str], creating: bool) -> 
 
 
 def reservation_for(volsize: int) -> int:
-    """The refreservation of a thick volume: its size and its metadata (zvol_volsize_to_reservation, about 1.6 %)."""
+    """The refreservation of a thick volume.
+
+    Its size and its metadata (zvol_volsize_to_reservation, about 1.6 %).
+    """
     return volsize + volsize // 64
 
 
-def busy_check(tree: Tree, name: str, what: str) -> None:
+def busy_check(name: str, what: str) -> None:
     """Refuse when the lab was told that a dataset is busy (faults.json: {"zfs_busy": [dataset]})."""
     if name in machine.faults().get("zfs_busy", ()):
         raise ZfsError(f"{what}: dataset is busy")

@@ -1,6 +1,9 @@
-"""What `zfs` does to datasets: create, destroy, snapshot, rollback, clone, promote (changes to existing ones: zfs_change.py).
+"""What `zfs` does to datasets.
 
-Each function changes the tree in memory (and the files) or raises ZfsError with zfs's own words, which come from libzfs.
+Create, destroy, snapshot, rollback, clone, promote (changes to existing ones: zfs_change.py).
+
+Each function changes the tree in memory (and the files) or raises ZfsError with zfs's own words, which come
+from libzfs.
 """
 
 from __future__ import annotations
@@ -62,7 +65,10 @@ def create(
 
 
 def _full(name: str) -> bool:
-    """Whether the lab was told that there is no space in a dataset or above it (faults.json: {"disk_full": [NAME, ...]})."""
+    """Whether the lab was told that there is no space in a dataset or above it.
+
+    faults.json says so: {"disk_full": [NAME, ...]}.
+    """
     return any(
         name == full or name.startswith((full + "/", full + "@"))
         for full in machine.faults().get("disk_full", ())
@@ -80,7 +86,7 @@ def destroy(tree: Tree, name: str) -> None:
     else:
         if tree.children(name) or tree.snaps(name):
             raise ZfsError(f"{what}: filesystem has children")
-        busy_check(tree, name, what)
+        busy_check(name, what)
         zfs_data.remove(tree, name)
         for mark in tree.marks(name):
             del tree.bookmarks[mark]
@@ -89,7 +95,10 @@ def destroy(tree: Tree, name: str) -> None:
 
 
 def dependents(tree: Tree, name: str) -> list[str]:
-    """Everything that goes when a dataset goes (children, snapshots, clones elsewhere), each after what depends on it."""
+    """Everything that goes when a dataset goes.
+
+    Children, snapshots, clones elsewhere, each after what depends on it.
+    """
     found: list[str] = []
 
     def visit(one: str) -> None:
@@ -244,7 +253,10 @@ def create_ancestors(tree: Tree, name: str) -> None:
 
 
 def grow(tree: Tree, name: str, size: int) -> None:
-    """Let a dataset refer to `size` bytes, as if that much had been written into it (for the guests' apparent sizes)."""
+    """Let a dataset refer to `size` bytes, as if that much had been written into it.
+
+    For the guests' apparent sizes.
+    """
     blocks = tree.datasets[name]["blocks"]
     short = size - sum(blocks.values())
     if short > 0:

@@ -1,7 +1,10 @@
-"""The ZFS properties of OpenZFS 2.3: names, columns, defaults, allowed values, and how numbers are read and printed.
+"""The ZFS properties of OpenZFS 2.3.
 
-The table is the one of `zfs get` without arguments (module/zcommon/zfs_prop.c), in the order of `zfs get all`. A value is kept
-as the string that `zfs get -p` prints, except that "no quota" and "no reservation" are kept as "0".
+Names, columns, defaults, allowed values, and how numbers are read and printed.
+
+The table is the one of `zfs get` without arguments (module/zcommon/zfs_prop.c), in the order of `zfs get
+all`. A value is kept as the string that `zfs get -p` prints, except that "no quota" and "no reservation" are
+kept as "0".
 """
 
 from __future__ import annotations
@@ -19,8 +22,9 @@ _DEDUP = (
 )
 _CRYPT = "on | off | aes-128-ccm | aes-192-ccm | aes-256-ccm | aes-128-gcm | aes-192-gcm | aes-256-gcm"
 
-# name, column, kind (n number, i one of a list, s string), default, values, how it is set, and what it is for.
-# How: r read-only, o only at creation, i inherited, d set but not inherited. For: f filesystem, v volume, s snapshot, b bookmark.
+# name, column, kind (n number, i one of a list, s string), default, values, how it is set, what it is for.
+# How: r read-only, o only at creation, i inherited, d set but not inherited.
+# For: f filesystem, v volume, s snapshot, b bookmark.
 _TABLE: tuple[tuple[str, str, str, str, str, str, str], ...] = (
     ("type", "TYPE", "s", "", "filesystem | volume | snapshot | bookmark", "r", "fvsb"),
     ("creation", "CREATION", "n", "", "<date>", "r", "fvsb"),

@@ -9,6 +9,7 @@ from .zfs_usage import UsageError, one_operand, options, properties
 
 
 def snapshot(args: list[str]) -> int:
+    """`zfs snapshot`."""
     found, rest = options("snapshot", args, "ro:")
     given = properties([value for letter, value in found if letter == "o"])
     if not rest:
@@ -27,6 +28,7 @@ def snapshot(args: list[str]) -> int:
 
 
 def rollback(args: list[str]) -> int:
+    """`zfs rollback`."""
     found, rest = options("rollback", args, "rRf")
     flags = {letter for letter, _ in found}
     name = one_operand("rollback", rest, "dataset")
@@ -36,10 +38,12 @@ def rollback(args: list[str]) -> int:
 
 
 def hold(args: list[str]) -> int:
+    """`zfs hold`."""
     return _hold_or_release("hold", args)
 
 
 def release(args: list[str]) -> int:
+    """`zfs release`."""
     return _hold_or_release("release", args)
 
 
@@ -81,6 +85,7 @@ def _hold_or_release(verb: str, args: list[str]) -> int:
 
 
 def holds(args: list[str]) -> int:
+    """`zfs holds`."""
     import time
 
     found, rest = options("holds", args, "rHp")
@@ -111,6 +116,7 @@ def holds(args: list[str]) -> int:
 
 
 def bookmark(args: list[str]) -> int:
+    """`zfs bookmark`."""
     from .zfs_tree import new_guid
 
     _, rest = options("bookmark", args, "")

@@ -4,14 +4,16 @@ The file is a tree that tests may break by hand:
 
     {"txg": N,
      "pools":     {POOL: {"size": BYTES, "guid": STR, "created": EPOCH, "props": {}}},
-     "datasets":  {NAME: {"type": "filesystem"|"volume", "guid": STR, "txg": N, "created": EPOCH, "props": {KEY: VALUE},
-                          "received": {KEY: VALUE}, "blocks": {ID: BYTES}, "origin": SNAPSHOT|null, "mounted": PATH|null}},
-     "snapshots": {NAME@SNAP: {"guid": STR, "txg": N, "created": EPOCH, "props": {}, "blocks": {}, "holds": {TAG: EPOCH}}},
+     "datasets":  {NAME: {"type": "filesystem"|"volume", "guid": STR, "txg": N, "created": EPOCH,
+                          "props": {KEY: VALUE}, "received": {KEY: VALUE}, "blocks": {ID: BYTES},
+                          "origin": SNAPSHOT|null, "mounted": PATH|null}},
+     "snapshots": {NAME@SNAP: {"guid": STR, "txg": N, "created": EPOCH, "props": {}, "blocks": {},
+                               "holds": {TAG: EPOCH}}},
      "bookmarks": {NAME#MARK: {"guid": STR, "txg": N, "created": EPOCH}}}
 
-`blocks` models space: a snapshot keeps its dataset's blocks, a clone starts with its origin's, so used, referenced and written
-follow as they do on a real pool. `props` are the values set here (source local). It is made from machine.json (`pools`,
-`datasets`) on first use, and written atomically under a lock.
+`blocks` models space: a snapshot keeps its dataset's blocks, a clone starts with its origin's, so used,
+referenced and written follow as they do on a real pool. `props` are the values set here (source local). It is
+made from machine.json (`pools`, `datasets`) on first use, and written atomically under a lock.
 """
 
 from __future__ import annotations
@@ -27,9 +29,7 @@ from . import machine, paths
 from .zfs_props import ALIASES, PROPS, ZERO_IS_NONE, is_user
 
 EMPTY = 96 * 1024  # what an empty file system refers to
-POOL_OVERHEAD = (
-    276 * 1024
-)  # metadata of a pool that no dataset shows: used of the pool less that of its datasets
+POOL_OVERHEAD = 276 * 1024  # metadata of a pool that no dataset shows
 _SLOP_MAX, _SLOP_MIN = 128 << 30, 128 << 20
 
 Node = dict[str, Any]
@@ -77,7 +77,7 @@ class Tree:
         """Forget computed space after a change."""
         self._used = None
 
-    # --- names -------------------------------------------------------------------------------------------------
+    # --- names
 
     def find(self, name: str) -> Node | None:
         """The dataset, snapshot or bookmark of that name, None if there is none."""
@@ -118,7 +118,7 @@ class Tree:
         self.txg += 1
         return self.txg
 
-    # --- properties --------------------------------------------------------------------------------------------
+    # --- properties
 
     def local(self, name: str, key: str) -> str:
         """The value of a settable number of one dataset, its default if unset (`quota` -> "0")."""
@@ -130,7 +130,10 @@ class Tree:
         return int(value) if value.isdigit() else 0
 
     def source(self, name: str, key: str) -> tuple[str, str] | None:
-        """(value, source) of a property that can be set, source as zfs prints it; None where it has no value."""
+        """(value, source) of a property that can be set, source as zfs prints it.
+
+        None where it has no value.
+        """
         base = name.partition("@")[0]
         prop = PROPS.get(key)
         own = self.snapshots[name] if "@" in name else self.datasets[base]
@@ -165,7 +168,7 @@ class Tree:
         found = self.source(name, "mountpoint")
         return found[0] if found else "none"
 
-    # --- space -------------------------------------------------------------------------------------------------
+    # --- space
 
     def referenced(self, node: Node) -> int:
         """Bytes of a dataset or snapshot that it can reach."""
@@ -314,7 +317,10 @@ def first_block() -> dict[str, int]:
 
 
 def _seed() -> Tree:
-    """The tree that machine.json describes: `pools` [{name, size}], `datasets` [{name, properties?, mountpoint?, ...}]."""
+    """The tree that machine.json describes.
+
+    `pools` [{name, size}], `datasets` [{name, properties?, mountpoint?, ...}].
+    """
     from . import zfs_data
 
     tree = Tree({"txg": 1, "pools": {}, "datasets": {}, "snapshots": {}, "bookmarks": {}})
