@@ -163,7 +163,7 @@ def _change(
         value = spec.default
     impact, reason = _impact(key, value, config, running=running, devices_hotplug=devices_hotplug)
     generated = ("hwaddr",) if value is not None and family(key) == "net" and "hwaddr=" not in value else ()
-    return Change(key, value, Difference(key, config.effective(key), value, impact, reason), generated)
+    return Change(key, value, Difference(key, actual, value, impact, reason), generated)
 
 
 def _impact(
@@ -226,12 +226,12 @@ def _new_mount(slot: str, mount: Mount, *, running: bool) -> Change:
 
 
 def _bind(slot: str, mount: Mount, config: Config, *, running: bool) -> Change | None:
-    value = mount_value(mount)
-    if normal(slot, value) == normal(slot, config.effective(slot)):
+    value, actual = mount_value(mount), config.effective(slot)
+    if value == actual or normal(slot, value) == normal(slot, actual):
         return None
     impact = Impact.RESTART if running else Impact.NONE
     reason = "Proxmox changes a mount point at the next start" if running else "the container is stopped"
-    return Change(slot, value, Difference(slot, config.effective(slot), value, impact, reason))
+    return Change(slot, value, Difference(slot, actual, value, impact, reason))
 
 
 def _volume(
@@ -289,7 +289,7 @@ def _volume(
     if "size" in found:
         wanted["size"] = found["size"]
     value = print_value(key, wanted)
-    if normal(key, value) == normal(key, actual):
+    if value == actual or normal(key, value) == normal(key, actual):
         return Comparison((), (), tuple(growths), tuple(by_hand))
     impact = Impact.RESTART if running else Impact.NONE
     reason = "Proxmox changes a mount point at the next start" if running else "the container is stopped"
