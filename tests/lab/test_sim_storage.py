@@ -174,7 +174,7 @@ def test_base_volume_and_linked_clone_are_listed_as_recorded(run: Run) -> None:
         "rpool/data/basevol-101-disk-0@__base__  -                                              -     0B\n"
         "rpool/data/subvol-103-disk-0            rpool/data/basevol-101-disk-0@__base__        2G     0B\n"
     )
-    with pytest.raises(Die, match="^base volume 'basevol-101-disk-0' is still in use by linked clones$"):
+    with pytest.raises(Die, match=r"^base volume 'basevol-101-disk-0' is still in use by linked clones$"):
         storage.free(base)
     storage.free(clone)
     storage.free(base)
@@ -212,9 +212,9 @@ def test_a_dataset_keeps_its_files_over_an_unmount_and_hides_what_was_there(node
     node.write("/data/hidden", "under")
     assert run("zfs", "create", "-o", "mountpoint=/data", "rpool/media")[0] == 0
     node.write("/data/film", "kept")
-    assert sorted(os.listdir(node.root / "data")) == ["film"]
+    assert sorted(p.name for p in (node.root / "data").iterdir()) == ["film"]
     assert run("zfs", "unmount", "rpool/media")[0] == 0
-    assert sorted(os.listdir(node.root / "data")) == ["hidden"]
+    assert sorted(p.name for p in (node.root / "data").iterdir()) == ["hidden"]
     assert run("zfs", "unmount", "rpool/media") == (
         1,
         "",
@@ -333,11 +333,13 @@ def test_zfs_destroy_names_what_depends_on_a_dataset(run: Run) -> None:
         1,
         "",
         (
-            "cannot destroy 'rpool/a': filesystem has dependent clones\nuse '-R' to destroy the following datasets:\nrpool/c\n"
+            "cannot destroy 'rpool/a': filesystem has dependent clones\nuse '-R' to destroy the following "
+            "datasets:\nrpool/c\n"
         ),
     )
     assert run("zfs", "destroy", "rpool/a@s")[2] == (
-        "cannot destroy 'rpool/a@s': snapshot has dependent clones\nuse '-R' to destroy the following datasets:\nrpool/c\n"
+        "cannot destroy 'rpool/a@s': snapshot has dependent clones\nuse '-R' to destroy the following "
+        "datasets:\nrpool/c\n"
     )
     assert (
         run("zfs", "destroy", "-rnv", "rpool/a/b")[1]
@@ -477,7 +479,7 @@ def test_an_ext4_of_1_gib_has_the_recorded_size() -> None:
 def test_size_0_is_a_subvol_on_file_storages(node: Node) -> None:
     assert make(0, on="btr") == ("btr:100/subvol-100-disk-0.subvol", "")
     assert make(0, on="local") == ("local:100/subvol-100-disk-0.subvol", "")
-    assert os.path.isdir(storage.root_dir("btr:100/subvol-100-disk-0.subvol"))
+    assert Path(storage.root_dir("btr:100/subvol-100-disk-0.subvol")).is_dir()
 
 
 @pytest.mark.parametrize("on", ["local", "btr", "local-zfs"])
@@ -552,9 +554,9 @@ def test_a_volume_is_allocated_only_where_containers_may_be(node: Node) -> None:
     node.write("/etc/pve/storage.cfg", "dir: local\n\tpath /var/lib/vz\n\tcontent iso\n")
     with pytest.raises(Die, match="content type 'rootdir' is not available or configured on storage 'local'"):
         make(on="local")
-    with pytest.raises(Die, match="^storage 'nosuch' does not exist$"):
+    with pytest.raises(Die, match=r"^storage 'nosuch' does not exist$"):
         make(on="nosuch")
-    with pytest.raises(Die, match="^unable to parse volume ID 'x/y'$"):
+    with pytest.raises(Die, match=r"^unable to parse volume ID 'x/y'$"):
         storage.parse_volid("x/y")
 
 
@@ -635,7 +637,10 @@ PVESM = [
     (
         ("free", "btr:100/vm-100-disk-7.raw"),
         0,
-        "command 'btrfs subvolume delete -- /mnt/btr/images/100/vm-100-disk-7' failed: ERROR: Could not statfs: No such file or directory\n",
+        (
+            "command 'btrfs subvolume delete -- /mnt/btr/images/100/vm-100-disk-7' failed: ERROR: Could not "
+            "statfs: No such file or directory\n"
+        ),
     ),
     (
         ("add", "dir", "local", "--path", "/x"),
@@ -645,12 +650,20 @@ PVESM = [
     (
         ("add", "zfspool", "two", "--pool", "nopool"),
         255,
-        "create storage failed: could not activate storage 'two', zfs error: cannot import 'nopool': no such pool available\n",
+        (
+            "create storage failed: could not activate storage 'two', zfs error: cannot import 'nopool': no "
+            "such "
+            "pool available\n"
+        ),
     ),
     (
         ("add", "dir", "two", "--path", "/x", "--content", "music"),
         2,
-        "400 Parameter verification failed.\ncontent: invalid format - invalid content type 'music'\n\npvesm add <type> <storage> [OPTIONS]\n",
+        (
+            "400 Parameter verification failed.\ncontent: invalid format - invalid content type "
+            "'music'\n\npvesm "
+            "add <type> <storage> [OPTIONS]\n"
+        ),
     ),
     (("add", "dir", "two"), 2, "missing value for required option 'path'\n"),
     (("remove", "nosuch"), 255, "delete storage failed: storage 'nosuch' does not exist\n"),
@@ -697,7 +710,8 @@ def test_pveam_downloads_what_is_offered_and_nothing_else(run: Run, node: Node) 
     code, out, _ = run("pveam", "download", "local", name)
     assert code == 0
     assert out.endswith(
-        f"calculating checksum...OK, checksum verified\ndownload of 'http://download.proxmox.com/images/system/{name}' "
+        f"calculating checksum...OK, checksum verified\ndownload of "
+        f"'http://download.proxmox.com/images/system/{name}' "
         f"to '/var/lib/vz/template/cache/{name}' finished\n"
     )
     assert run("pveam", "list", "local")[1] == f"{'NAME':<60} {'SIZE':<6}\nlocal:vztmpl/{name:<47} 3.14MB\n"
@@ -705,7 +719,10 @@ def test_pveam_downloads_what_is_offered_and_nothing_else(run: Run, node: Node) 
     assert run("pveam", "download", "local", "debian-0") == (
         2,
         "",
-        "400 Parameter verification failed.\ntemplate: no such template\npveam download <storage> <template>\n",
+        (
+            "400 Parameter verification failed.\ntemplate: no such template\npveam download <storage> "
+            "<template>\n"
+        ),
     )
     assert run("pveam", "list", "nosuch") == (255, "", "storage 'nosuch' does not exist\n")
 

@@ -75,4 +75,4 @@ def check_node(name: str) -> None:
 
 def subdirs(*names: str) -> Getter:
     """A directory of the API that only lists what is below it."""
-    return lambda parts, params: [{"name": name} for name in names]
+    return lambda _parts, _params: [{"name": name} for name in names]

@@ -135,7 +135,8 @@ def resize_offline(path: str, old: int, new: int, used: int, files: int) -> str:
     before, after = old // BLOCK, new // BLOCK
     taken = before - (total(old) - used) // BLOCK
     head = (
-        f"e2fsck {_VERSION}\nPass 1: Checking inodes, blocks, and sizes\nPass 2: Checking directory structure\n"
+        f"e2fsck {_VERSION}\nPass 1: Checking inodes, blocks, and sizes\nPass 2: Checking directory "
+        f"structure\n"
         "Pass 3: Checking directory connectivity\nPass 4: Checking reference counts\n"
         "Pass 5: Checking group summary information\n"
         f"{path}: {files}/{inodes(before)} files (0.1% non-contiguous), {taken}/{before} blocks\n"

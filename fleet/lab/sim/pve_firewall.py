@@ -24,7 +24,8 @@ _USAGE = """USAGE: pve-firewall <COMMAND> [ARGS] [OPTIONS]
        pve-firewall help [<extra-args>] [OPTIONS]
 """
 _COMPILED = (
-    "ipset cmdlist:\n\niptables cmdlist:\n\nip6tables cmdlist:\n\nebtables cmdlist:\n\niptables table raw cmdlist:\n\n"
+    "ipset cmdlist:\n\niptables cmdlist:\n\nip6tables cmdlist:\n\nebtables cmdlist:\n\niptables table raw "
+    "cmdlist:\n\n"
     "ip6tables table raw cmdlist:\nno changes\nfirewall disabled\n"
 )
 

@@ -34,7 +34,8 @@ def index_entry(name: str, system: str, section: str) -> str:
     return (
         f"Package: {package}\nVersion: {version}\nType: lxc\nOS: {system}\nSection: {section}\n"
         "Maintainer: Proxmox Support Team <support@proxmox.com>\nArchitecture: amd64\n"
-        f"Location: {section}/{name}\nInfoPage: https://pve.proxmox.com/wiki/Linux_Container#pct_supported_distributions\n"
+        f"Location: {section}/{name}\nInfoPage: "
+        f"https://pve.proxmox.com/wiki/Linux_Container#pct_supported_distributions\n"
         f"sha512sum: {checksum(name)}\nDescription: {package}\n A template of the lab.\n"
     )
 

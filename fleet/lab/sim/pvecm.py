@@ -60,7 +60,8 @@ def main(argv: list[str]) -> int:
         paths.real("/etc/pve/corosync.conf")
     ):
         print(
-            "Error: Corosync config '/etc/pve/corosync.conf' does not exist - is this node part of a cluster?",
+            "Error: Corosync config '/etc/pve/corosync.conf' does not exist - is this node part of a "
+            "cluster?",
             file=sys.stderr,
         )
         return 2

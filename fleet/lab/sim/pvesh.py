@@ -200,6 +200,7 @@ def _scalar(value: object) -> str:
 
 
 def _ls(path: str, form: dict[str, str], words: list[str]) -> int:
+    del form
     found = api.find(path)
     if found is None:
         raise Die(f"no such resource '{path}'")

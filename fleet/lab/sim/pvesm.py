@@ -65,7 +65,8 @@ def _status(arguments: Arguments) -> int:
         sections = [s for s in sections if s.shared]
     width = max((len(s.id) for s in sections), default=0) + 1
     print(
-        f"{'Name':<{width}} {'Type':>10} {'Status':>10} {_kib('Total'):>15} {_kib('Used'):>15} {_kib('Available'):>15} {'%':>8}"
+        f"{'Name':<{width}} {'Type':>10} {'Status':>10} {_kib('Total'):>15} {_kib('Used'):>15} "
+        f"{_kib('Available'):>15} {'%':>8}"
     )
     for section in sorted(sections, key=lambda s: s.id):
         row = info(section)
@@ -75,7 +76,8 @@ def _status(arguments: Arguments) -> int:
         if not row["enabled"]:
             state, share = "disabled", f"{'N/A':>8}"
         print(
-            f"{section.id:<{width}} {section.type:>10} {state:>10} {total >> 10:15d} {used >> 10:15d} {avail >> 10:15d} {share}"
+            f"{section.id:<{width}} {section.type:>10} {state:>10} {total >> 10:15d} {used >> 10:15d} "
+            f"{avail >> 10:15d} {share}"
         )
     return 0
 
@@ -96,7 +98,8 @@ def print_volumes(volumes: list[Volume]) -> None:
     for volume in volumes:
         if volume.vmid is not None:
             print(
-                f"{volume.volid:<{name}} {volume.format:<7} {volume.content:<9} {volume.size:>{digits}} {volume.vmid}"
+                f"{volume.volid:<{name}} {volume.format:<7} {volume.content:<9} {volume.size:>{digits}} "
+                f"{volume.vmid}"
             )
     for volume in sorted((v for v in volumes if v.vmid is None), key=lambda v: v.format):
         print(f"{volume.volid:<{name}} {volume.format:<7} {volume.content:<9} {volume.size:>{digits}}")
@@ -151,7 +154,7 @@ def _free(arguments: Arguments) -> int:
     return tasks.run_unchecked("imgdel", f"{owner}@{name}" if owner else name, work)
 
 
-def check_keys(kind: str, name: str, given: dict[str, str], creating: bool) -> dict[str, str]:
+def check_keys(kind: str, given: dict[str, str], creating: bool) -> dict[str, str]:
     """The keys of a storage as given by the user, checked for its type."""
     rules = KINDS[kind]
     for key in given:
@@ -194,7 +197,7 @@ def _add(arguments: Arguments) -> int:
     storage_cfg.check_id(name)
     if kind not in KINDS:
         raise Die(f"storage type '{kind}' is not simulated: this lab has {', '.join(KINDS)}")
-    given = check_keys(kind, name, arguments.values, creating=True)
+    given = check_keys(kind, arguments.values, creating=True)
     section = Section(kind, name, given)
     with storage_cfg.locked():
         sections = storage_cfg.read()
@@ -239,13 +242,14 @@ def _set(arguments: Arguments) -> int:
     with storage_cfg.locked():
         if digest is not None and digest != storage_cfg.digest():
             raise Die(
-                "update storage failed: detected modified configuration - file changed by other user? Try again.",
+                "update storage failed: detected modified configuration - file changed by other user? Try "
+                "again.",
                 255,
             )
         sections = storage_cfg.read()
         try:
             section = storage_cfg.get(name, sections)
-            given = check_keys(section.type, name, values, creating=False)
+            given = check_keys(section.type, values, creating=False)
             rules = KINDS[section.type]
             for key in gone:
                 if key not in (*rules.required, *rules.optional):

@@ -22,9 +22,12 @@ from .sizes import format_size
 from .storage_base import Writer
 
 _PLAIN = (
-    "acpi agent arch args autostart balloon bios boot bootdisk cicustom cipassword citype ciuser cores cpu cpulimit cpuunits "
-    "description freeze hookscript hotplug hugepages keyboard kvm localtime lock machine memory name nameserver numa onboot ostype "
-    "protection reboot rng0 scsihw searchdomain shares smbios1 sockets sshkeys startdate startup tablet tags tdf template tpmstate0 "
+    "acpi agent arch args autostart balloon bios boot bootdisk cicustom cipassword citype ciuser cores cpu "
+    "cpulimit cpuunits "
+    "description freeze hookscript hotplug hugepages keyboard kvm localtime lock machine memory name "
+    "nameserver numa onboot ostype "
+    "protection reboot rng0 scsihw searchdomain shares smbios1 sockets sshkeys startdate startup tablet tags "
+    "tdf template tpmstate0 "
     "vcpus vga vmgenid vmstatestorage watchdog efidisk0"
 ).split()
 _NUMBERED = {
@@ -186,7 +189,8 @@ def _list(vmids: list[str], given: Values) -> int:
     for vmid in ids:
         keys = read_vm(vmid)
         print(
-            f"{vmid:>10} {keys.get('name', f'VM {vmid}'):<20} {'stopped':<10} {keys.get('memory', '512'):<10} "
+            f"{vmid:>10} {keys.get('name', f'VM {vmid}'):<20} {'stopped':<10} "
+            f"{keys.get('memory', '512'):<10} "
             f"{boot_disk(keys) / (1 << 30):>12.2f} {0:<10}"
         )
     return 0
@@ -328,10 +332,11 @@ def _start(words: list[str], given: Values) -> int:
     del given
     vmid = int(words[0])
 
-    def work(out: tasks.Out) -> None:
+    def work(_out: tasks.Out) -> None:
         _check_lock(read_vm(vmid))
         raise Die(
-            "KVM virtualisation configured, but not available. Either disable in VM configuration or enable in BIOS."
+            "KVM virtualisation configured, but not available. Either disable in VM configuration or enable "
+            "in BIOS."
         )
 
     return tasks.run("qmstart", str(vmid), work)
@@ -341,14 +346,14 @@ def _stop(words: list[str], given: Values) -> int:
     """Stopping what does not run is no error."""
     del given
     vmid = int(words[0])
-    return tasks.run("qmstop", str(vmid), lambda out: _check_lock(read_vm(vmid)))
+    return tasks.run("qmstop", str(vmid), lambda _out: _check_lock(read_vm(vmid)))
 
 
 def _shutdown(words: list[str], given: Values) -> int:
     del given
     vmid = int(words[0])
 
-    def work(out: tasks.Out) -> None:
+    def work(_out: tasks.Out) -> None:
         _check_lock(read_vm(vmid))
         raise Die(f"VM {vmid} not running")
 

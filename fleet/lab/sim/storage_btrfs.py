@@ -56,6 +56,7 @@ class Btrfs(Directory):
         return super().alloc(vmid, kind, name, size, out)
 
     def _make(self, volume: str, kind: str, size: int, out: Writer) -> None:
+        del out
         entry = self._entry(volume)
         if os.path.exists(paths.real(entry)):
             raise Die(f"disk image '{entry}' already exists")
@@ -117,7 +118,8 @@ class Btrfs(Directory):
         entry, target = self._entry(name), self._entry(name, snap)
         if os.path.exists(paths.real(target)):
             raise Die(
-                f"command 'btrfs subvolume snapshot -r -- {entry} {target}' failed: ERROR: cannot snapshot '{entry}': "
+                f"command 'btrfs subvolume snapshot -r -- {entry} {target}' failed: ERROR: cannot snapshot "
+                f"'{entry}': "
                 "File exists"
             )
         shutil.copytree(paths.real(entry), paths.real(target), symlinks=True, copy_function=_copy_sparse)
@@ -145,7 +147,8 @@ class Btrfs(Directory):
         entry = self._entry(name, snap)
         if not os.path.isdir(paths.real(entry)):
             raise Die(
-                f"command 'btrfs subvolume delete -- {entry}' failed: ERROR: Could not statfs: No such file or directory"
+                f"command 'btrfs subvolume delete -- {entry}' failed: ERROR: Could not statfs: No such file "
+                f"or directory"
             )
         shutil.rmtree(paths.real(entry))
         self.notes.remove(f"{name}@{snap}")

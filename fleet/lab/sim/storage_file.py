@@ -133,6 +133,7 @@ class Directory:
 
     def free(self, name: str, out: Writer) -> None:
         """Delete an image or any other file of the storage."""
+        del out
         parsed = self.parse(name)
         path = paths.real(self.path(name))
         if parsed.format == "subvol":
@@ -227,7 +228,8 @@ class Directory:
         out.write(ext4.resize_online(device, old, size, denied))
         if denied:
             out.write(
-                "Failed to update the container's filesystem: command 'unshare -m -- sh -c 'mount --make-rprivate / && "
+                "Failed to update the container's filesystem: command 'unshare -m -- sh -c 'mount "
+                "--make-rprivate / && "
                 f"mount {device} /tmp && resize2fs {device}'' failed: exit code 1\n\n"
             )
         else:
@@ -244,16 +246,19 @@ class Directory:
 
     def snapshot(self, name: str, snap: str) -> None:
         """Refused: files have no snapshots."""
+        del name, snap
         raise Die("can't snapshot this image format")
 
     rollback_possible = rollback = delete_snapshot = snapshot
 
     def snapshot_dir(self, name: str, snap: str) -> str:
         """Refused: files have no snapshots."""
+        del name, snap
         raise Die("can't snapshot this image format")
 
     def clone(self, name: str, vmid: int, snap: str | None) -> str:
         """Refused: a linked clone would be a qcow2 file, which no container takes."""
+        del vmid, snap
         if self.parse(name).format == "subvol":
             raise Die("this storage type does not support clone_image on subvolumes")
         raise Die("clone_image only works on base images")

@@ -120,7 +120,8 @@ class LvmThin:
         """Grow a volume and the file system in it."""
         old = self.filesystem(name)
         out.write(
-            f"  Size of logical volume {self.vg}/{name} changed from {self.size(name) >> 30}.00 GiB to {size >> 30}.00 GiB.\n"
+            f"  Size of logical volume {self.vg}/{name} changed from {self.size(name) >> 30}.00 GiB to "
+            f"{size >> 30}.00 GiB.\n"
             f"  Logical volume {self.vg}/{name} successfully resized.\n"
         )
         device = self.path(name)

@@ -32,7 +32,8 @@ class ZfsPool:
         pool = self.pool.partition("/")[0]
         if pool not in tree.pools:
             raise Die(
-                f"could not activate storage '{self.section.id}', zfs error: cannot import '{pool}': no such pool available"
+                f"could not activate storage '{self.section.id}', zfs error: cannot import '{pool}': no such "
+                f"pool available"
             )
 
     def status(self) -> tuple[int, int, int]:
@@ -75,6 +76,7 @@ class ZfsPool:
 
     def alloc(self, vmid: int, kind: str, name: str | None, size: int, out: Writer) -> str:
         """Make a dataset (subvol) or a volume (raw); its name."""
+        del out
         word = "subvol" if kind == "subvol" else "vm"
         if name and not name.startswith(f"{word}-{vmid}-"):
             raise Die(f"illegal name '{name}' - should be '{word}-{vmid}-*'")
@@ -105,6 +107,7 @@ class ZfsPool:
 
     def free(self, name: str, out: Writer) -> None:
         """Zfs destroy -r; a dataset that is gone is no error."""
+        del out
         dataset = self._dataset(name)
         with _Refusals(), changing() as tree:
             if dataset not in tree.datasets:
@@ -161,6 +164,7 @@ class ZfsPool:
 
     def resize(self, name: str, size: int, running: bool, out: Writer) -> None:
         """Set refquota or volsize; ZFS says nothing about it."""
+        del running, out
         dataset = self._dataset(name)
         with _Refusals(), changing() as tree:
             volume = self.parse(name).format == "raw"

@@ -77,8 +77,8 @@ _COMPUTED: dict[str, Callable[[Tree, str], str | None]] = {
     "used": lambda tree, name: str(tree.used(name)),
     "available": lambda tree, name: str(tree.available(name)),
     "referenced": lambda tree, name: str(tree.referenced(_node(tree, name))),
-    "compressratio": lambda tree, name: "1.00x",
-    "refcompressratio": lambda tree, name: "1.00x",
+    "compressratio": lambda _tree, _name: "1.00x",
+    "refcompressratio": lambda _tree, _name: "1.00x",
     "origin": lambda tree, name: tree.datasets[name]["origin"] or None,
     "clones": _clones,
     "createtxg": lambda tree, name: str(_node(tree, name)["txg"]),
@@ -91,10 +91,10 @@ _COMPUTED: dict[str, Callable[[Tree, str], str | None]] = {
     "written": lambda tree, name: str(tree.written(name)),
     "logicalused": lambda tree, name: str(tree.used(name)),
     "logicalreferenced": lambda tree, name: str(tree.referenced(_node(tree, name))),
-    "defer_destroy": lambda tree, name: "off",
+    "defer_destroy": lambda _tree, _name: "off",
     "userrefs": lambda tree, name: str(len(_node(tree, name)["holds"])),
-    "filesystem_count": lambda tree, name: "none",
-    "snapshot_count": lambda tree, name: "none",
+    "filesystem_count": lambda _tree, _name: "none",
+    "snapshot_count": lambda _tree, _name: "none",
 }
 
 

@@ -1,4 +1,4 @@
-"""What `zfs` refuses before it does anything: names of datasets, properties, busy datasets, in libzfs's words."""
+"""What `zfs` refuses at once: names of datasets, properties, busy datasets, in libzfs's words."""
 
 from __future__ import annotations
 

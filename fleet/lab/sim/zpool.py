@@ -13,9 +13,11 @@ from .zfs_tree import Tree, ZfsError, changing, load
 from .zfs_usage import properties
 
 _USAGE = {
-    "list": "\tlist [-gHLpPv] [-j [--json-int, --json-pool-key-guid]] [-o property[,...]] [-T d|u] [pool] ... \n"
+    "list": "\tlist [-gHLpPv] [-j [--json-int, --json-pool-key-guid]] [-o property[,...]] [-T d|u] [pool] "
+    "... \n"
     "\t    [interval [count]]\n",
-    "status": "\tstatus [-dDegiLPpstvx] [-c script1[,script2,...]] ...\n\t    [-j|--json [--json-flat-vdevs] [--json-int] "
+    "status": "\tstatus [-dDegiLPpstvx] [-c script1[,script2,...]] ...\n\t    [-j|--json [--json-flat-vdevs] "
+    "[--json-int] "
     "[--json-pool-key-guid]] ...\n\t    [-T d|u] [pool] [interval [count]]\n",
     "get": '\tget [-Hp] [-j [--json-int, --json-pool-key-guid]] [-o "all" | field[,...]] '
     '<"all" | property[,...]> <pool> ...\n',
@@ -245,7 +247,8 @@ def _pool_status(tree: Tree, pool: str) -> str:
     health = _health(pool)
     scan = tree.pools[pool].get("scrubbed")
     when = (
-        f"  scan: scrub repaired 0B in 00:00:01 with 0 errors on {time.strftime('%a %b %e %H:%M:%S %Y', time.localtime(scan))}\n"
+        f"  scan: scrub repaired 0B in 00:00:01 with 0 errors on "
+        f"{time.strftime('%a %b %e %H:%M:%S %Y', time.localtime(scan))}\n"
         if scan
         else ""
     )
@@ -262,7 +265,8 @@ def _pool_status(tree: Tree, pool: str) -> str:
         for name, state in ((pool, health), (f"  {disk}", "ONLINE" if health == "ONLINE" else "FAULTED"))
     )
     return (
-        f"  pool: {pool}\n state: {health}\n{more}{when}config:\n\n\t{'NAME':<{width}}  STATE     READ WRITE CKSUM\n{rows}\n"
+        f"  pool: {pool}\n state: {health}\n{more}{when}config:\n\n\t{'NAME':<{width}}  STATE     READ WRITE "
+        f"CKSUM\n{rows}\n"
         "errors: No known data errors\n"
     )
 
