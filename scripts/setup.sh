@@ -61,7 +61,7 @@ install_locked() {
     if [ "$(cat "$STAMP" 2>/dev/null)" = "$want" ] && [ -x "$VENV/bin/inv" ]; then return; fi
     if ! is_usable_venv; then make_venv; fi
     say "installing the packages of $1"
-    pip="$VENV/bin/python -m pip --disable-pip-version-check -q"
+    pip="$VENV/bin/python -m pip --disable-pip-version-check -qq"
     $pip install --require-hashes -r "$lock" ||
         fail "the packages of $1 could not be installed; what pip says is above"
     $pip install --no-deps --no-build-isolation -e "$ROOT" || fail "the project itself could not be installed"
