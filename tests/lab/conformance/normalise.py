@@ -31,7 +31,7 @@ _REPLACED: tuple[tuple[str, str, str], ...] = (
     (r'"((?:cpu|disk|diskread|diskwrite|mem|memhost|netin|netout|pressure\w+))":"?[\d.e-]+"?', r'"\1":N', "load of the machine"),
     (r"@if\d+", "@ifN", "interface numbers"),
     (r"(SSH_(?:CONNECTION|CLIENT)=).*", r"\1ADDRESS", "ports of the connection"),
-    (r"(?m)^((?:Number of|Total|Literal|Matched|File list|sent|total size)[^\n]*)$", "RSYNC", "files of the template"),
+    (r"(?m)^((?:Number of|Total (?:file|transferred|bytes (?:sent|received))|Literal|Matched|File list|sent|total size)[^\n]*)$", "RSYNC", "files of the template"),
     (r"(?m)^(\S+: )\d+/(\d+) files \([\d.]+% non-contiguous\), \d+/(\d+) blocks$", r"\1N/\2 files, N/\3 blocks", "files of the template"),
     (r"/dev/loop\d+", "/dev/loopN", "loop device numbers"),
     (r"/proc/\d+/root", "/proc/PID/root", "process numbers"),

@@ -78,20 +78,42 @@ def _compare(recording: str, index: int, line: Line, got: tuple[int, str, str], 
     return Outcome(recording, index, line.cmd, tuple(differences))
 
 
+class Login:
+    """A connection to the lab over SSH, as the recordings were made."""
+
+    def __init__(self, lab: labs.Lab) -> None:
+        import paramiko
+
+        self._client = paramiko.SSHClient()
+        self._client.load_host_keys(str(lab.known_hosts))
+        self._client.connect(lab.host, lab.port, lab.user, key_filename=str(lab.key), allow_agent=False, look_for_keys=False)
+
+    def run(self, command: str) -> tuple[int, str, str]:
+        """(exit code, stdout, stderr) of a shell command."""
+        _, stdout, stderr = self._client.exec_command(HELPERS + command, timeout=_TIMEOUT)
+        texts = stdout.read().decode(errors="replace"), stderr.read().decode(errors="replace")
+        return stdout.channel.recv_exit_status(), *texts
+
+    def close(self) -> None:
+        """Log out."""
+        self._client.close()
+
+
 def replay(machine: str, recordings: list[str], name: str) -> Iterator[Outcome]:
     """The outcomes of all lines of the recordings, one after the other on one machine."""
-    lab = labs.reset(name, machine=machine)
+    login = Login(labs.reset(name, machine=machine))
     try:
         for recording in recordings:
             for command in BRIDGES.get(recording, ()):
-                code, stdout, stderr = lab.run(HELPERS + command, timeout=_TIMEOUT)
+                code, stdout, stderr = login.run(command)
                 if code:
                     raise AssertionError(f"bridging to {recording}: {command!r} gave {code}: {stdout}{stderr}")
             sides = (Normaliser(), Normaliser())
             for index, line in enumerate(load(recording)):
-                got = lab.run(HELPERS + _shortened(line.cmd), timeout=_TIMEOUT)
+                got = login.run(_shortened(line.cmd))
                 yield _compare(recording, index, line, got, sides)
     finally:
+        login.close()
         labs.down(name)
 
 
