@@ -213,25 +213,26 @@ def _address(
             )
         return
     interface = ipv4_interface(ip)
-    path = where(top, guest.merged, key, "ip")
     if bridge is not None and bridge.network is not None and "tag" not in net:
         if interface.ip not in bridge.network:
+            path = where(top, guest.merged, key, "ip")
             findings.error(path, f"{interface.ip} is outside of {bridge.name}'s subnet {bridge.network}")
             return
         if interface.network != bridge.network:
             right = f"{interface.ip}/{bridge.network.prefixlen}"
             findings.error(
-                path,
+                where(top, guest.merged, key, "ip"),
                 f"{ip} has another prefix length than {bridge.name}'s subnet {bridge.network}; write {right}",
             )
             return
     if gw is not None:
-        path = where(top, guest.merged, key, "gw")
-        if IPv4Address(gw) == interface.ip:
+        gateway = IPv4Address(gw)
+        if gateway == interface.ip:
+            path = where(top, guest.merged, key, "gw")
             findings.error(path, f"{gw} is {guest.name}'s own address; a gateway is another machine")
-        elif IPv4Address(gw) not in interface.network:
+        elif gateway not in interface.network:
             findings.error(
-                path,
+                where(top, guest.merged, key, "gw"),
                 f"the gateway {gw} is outside of {interface.network}, the network of {guest.name}'s {key}",
             )
 
@@ -316,15 +317,11 @@ def _content(hosts: HostsFile, findings: Findings, path: Path, storage: str, con
 
 def _references(guest: Guest, hosts: HostsFile, top: Map, findings: Findings) -> None:
     template, container = guest.values.get("template"), guest.container
-    if template is not None:
+    if template is not None and template not in hosts.storage.templates:
         path = where(top, guest.merged, "template")
         if ":" in template:
             _content(hosts, findings, path, template.split(":")[0], "vztmpl")
-        elif (
-            not template.startswith("/")
-            and template not in hosts.storage.templates
-            and not findings.spoiled("storage", "templates", template)
-        ):
+        elif not template.startswith("/") and not findings.spoiled("storage", "templates", template):
             findings.error(
                 path,
                 f"{template!r} is no template of storage.templates{nearest(template, hosts.storage.templates)}",
@@ -353,12 +350,15 @@ def _references(guest: Guest, hosts: HostsFile, top: Map, findings: Findings) ->
 
 def _quota(container: Container, guest: Guest, hosts: HostsFile, top: Map, findings: Findings) -> None:
     """Proxmox's user quotas need a privileged guest and a storage that knows them."""
-    volumes = [(where(top, guest.merged, "rootfs", "quota"), container.rootfs_storage, container.rootfs_options)]
-    for mount in container.mounts:
-        volumes.append((_mount_path(mount, guest, hosts, top), mount.storage or "", mount.options))
-    for path, storage, options in volumes:
-        if ("quota", "1") not in options:
-            continue
+    asked = ("quota", "1")
+    volumes = [
+        (_mount_path(mount, guest, hosts, top), mount.storage or "")
+        for mount in container.mounts
+        if asked in mount.options
+    ]
+    if asked in container.rootfs_options:
+        volumes.append((where(top, guest.merged, "rootfs", "quota"), container.rootfs_storage))
+    for path, storage in volumes:
         entry = hosts.storage.storages.get(storage)
         if container.unprivileged:
             findings.error(path, "quotas work in privileged guests only (unprivileged: 0)")
@@ -404,8 +404,9 @@ def _room(guests: list[Guest], hosts: HostsFile, findings: Findings) -> None:
 def _dependencies(guests: list[Guest], hosts: HostsFile, top: Map, findings: Findings) -> None:
     by_name = {guest.name: guest for guest in guests}
     for guest in guests:
-        path = where(top, guest.merged, "depends_on")
-        for name in guest.values.get("depends_on", ()):
+        needed = guest.values.get("depends_on", ())
+        path = where(top, guest.merged, "depends_on") if needed else ()
+        for name in needed:
             other = by_name.get(name)
             if name == guest.name:
                 findings.error(path, f"{name} cannot depend on itself")
