@@ -89,6 +89,7 @@ def exec_in_guest(vmid: int, argv: list[str], keep_env: bool) -> int:
     sys.stderr.flush()
     for number in (signal.SIGINT, signal.SIGQUIT):
         signal.signal(number, signal.SIG_IGN)
+    directory = os.getcwd()  # joining a mount namespace forgets it
     waiter = os.fork()
     if waiter == 0:
         try:
@@ -96,7 +97,7 @@ def exec_in_guest(vmid: int, argv: list[str], keep_env: bool) -> int:
         except OSError as error:
             sys.stderr.write(f"lxc-attach: {vmid}: ../src/lxc/attach.c: lxc_attach: {error}\n")
             os._exit(1)
-        _attach(vmid, argv, environment(keep_env))
+        _attach(vmid, directory, argv, environment(keep_env))
     return _code(os.waitpid(waiter, 0)[1])
 
 
@@ -126,9 +127,8 @@ def environment(keep_env: bool) -> dict[str, str]:
     return {**kept, "container": "lxc", "TERM": kept.get("TERM", "linux")}
 
 
-def _attach(vmid: int, argv: list[str], variables: dict[str, str]) -> NoReturn:
+def _attach(vmid: int, directory: str, argv: list[str], variables: dict[str, str]) -> NoReturn:
     """In a child that is in the guest's namespaces: run the program, and end as it ends."""
-    directory = os.getcwd()
     pid = os.fork()
     if pid == 0:
         for number in (signal.SIGINT, signal.SIGQUIT):
