@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
 from fleet.converge import Facts, gather
-from fleet.core.errors import ExitCode, StalePlan
+from fleet.core.errors import ExitCode, HostError, LinkLost, StalePlan, Unreachable
 from fleet.core.plan import Note, Plan, Step, Why
 from fleet.host import jobs as host_jobs
 from fleet.host.apply import Result, apply
@@ -111,7 +111,12 @@ def _settled(shell: Shell, inventory: Inventory) -> Facts:
         return facts
     for job in facts.jobs:
         show([Line(f"an earlier run left this on the host: {job.title}; following it")], sys.stderr)
-        ended = host_jobs.follow(shell, job)
+        try:
+            ended = host_jobs.follow(shell, job)
+        except (LinkLost, Unreachable):
+            raise
+        except HostError:
+            continue  # it ended in this moment, and somebody else has read how
         show([Line(f"it is over: {outcome(ended.code)}")], sys.stderr)
     return gather(shell, inventory)
 
