@@ -52,6 +52,7 @@ class Hop:
         self.connection.client.close()  # Connection.close() leaves a client behind whose link broke
         self.connection.transport = None
         if transport is not None and isinstance(transport.sock, paramiko.ProxyCommand):
+            transport.join(5)  # its thread still signals the command as it ends, and would miss it
             _reap(transport.sock.process)
 
 
