@@ -119,7 +119,7 @@ def config_of(config: str, vmid: int, copy: int) -> str:
     new = vmid_of(vmid, copy)
     config = re.sub(rf"\b(subvol|vm)-{vmid}-disk", rf"\1-{new}-disk", config)
     config = re.sub(r"^hostname: (.*)$", rf"hostname: \1-{copy}", config, flags=re.MULTILINE)
-    config = re.sub(r"(hwaddr=..:..):..:..:", rf"\1:{copy:02X}:{vmid % 100:02X}:", config)
+    config = re.sub(r"(hwaddr=..:..:..):..:..:", rf"\1:{copy:02X}:{vmid % 100:02X}:", config)
     return _addresses(config, copy)
 
 
