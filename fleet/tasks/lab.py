@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 _Value = TypeVar("_Value", str, int)
 
-_NAME = "which lab, for several side by side (default: default)"
+_NAME = "which lab, for several side by side: the node.name of a hosts.yml (default: pve)"
 _MACHINE = "what it is like: homelab (a node with the pool `tank`, as new), recording-btr or recording-zfs; see fleet/lab/machines"
 _VERSION = "the Proxmox VE it simulates, 8 or 9 (default: 9)"
 _REALISTIC = "let each command take as long as on a real node, instead of being fast"
@@ -27,7 +27,7 @@ _MADE: Mapping[str, str] = {
 
 @task("json", help=_MADE)
 def up(
-    options: Options, name: str = "default", machine: str = "", pve_version: int = 0, realistic: bool = False
+    options: Options, name: str = "pve", machine: str = "", pve_version: int = 0, realistic: bool = False
 ) -> int:
     """Bring the lab up, making it if it does not exist; say how to log in. `address: lab` in hosts.yml does this by itself."""
     from fleet import lab
@@ -39,7 +39,7 @@ def up(
 
 
 @task(help={"name": _NAME})
-def down(_options: Options, name: str = "default") -> int:
+def down(_options: Options, name: str = "pve") -> int:
     """Stop the lab; its containers, storage and configuration are there again after the next `lab.up`."""
     from fleet import lab
 
@@ -49,7 +49,7 @@ def down(_options: Options, name: str = "default") -> int:
 
 @task("json", "yes", help=_MADE)
 def reset(
-    options: Options, name: str = "default", machine: str = "", pve_version: int = 0, realistic: bool = False
+    options: Options, name: str = "pve", machine: str = "", pve_version: int = 0, realistic: bool = False
 ) -> int:
     """Throw away everything in the lab and bring it up as new; with options, as another machine. Port and keys stay."""
     from fleet import lab
@@ -66,7 +66,7 @@ def reset(
 
 
 @task("json", help={"name": _NAME})
-def status(options: Options, name: str = "default") -> int:
+def status(options: Options, name: str = "pve") -> int:
     """Show whether the lab is up and how to log in with any ssh client: host, port, user, key, known_hosts. Exit 1 if it is not up."""
     import json
 
@@ -84,7 +84,7 @@ def status(options: Options, name: str = "default") -> int:
 
 
 @task(help={"name": _NAME, "user": "log in as this user (default: root)"})
-def shell(_options: Options, name: str = "default", user: str = "root") -> int:
+def shell(_options: Options, name: str = "pve", user: str = "root") -> int:
     """Open a shell on the lab's node."""
     import subprocess
 
@@ -107,7 +107,7 @@ def shell(_options: Options, name: str = "default", user: str = "root") -> int:
         "user": "as this user (default: root)",
     },
 )
-def exec_(_options: Options, command: str, name: str = "default", user: str = "root") -> int:
+def exec_(_options: Options, command: str, name: str = "pve", user: str = "root") -> int:
     """Run a command on the lab's node and exit with its code, as `ssh` would."""
     import subprocess
 
@@ -139,7 +139,7 @@ def exec_(_options: Options, command: str, name: str = "default", user: str = "r
 def fault(
     options: Options,
     kind: str,
-    name: str = "default",
+    name: str = "pve",
     when: str = "before",
     nth: int = 1,
     match: str = "",

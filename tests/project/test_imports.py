@@ -34,13 +34,13 @@ def test_only_the_ssh_package_and_the_lab_import_paramiko_or_fabric() -> None:
     assert [path for path in users if not path.startswith(("host/ssh", "lab/"))] == []
 
 
-#: hosts.yml may name a command that prints a secret; it runs on the operator's machine.
-SECRET_COMMANDS = {"inventory/secrets.py"}
+#: `inv lab.shell` and `inv lab.exec` run a program in the lab, with the operator's own terminal.
+LAB_TASKS = {"tasks/lab.py"}
 
 
 def test_only_the_host_side_and_the_lab_start_processes_or_open_sockets() -> None:
     users = importers("subprocess", "socket", "socketserver", "asyncio", "multiprocessing")
-    assert {path for path in users if not path.startswith(("host/", "lab/"))} <= SECRET_COMMANDS
+    assert {path for path in users if not path.startswith(("host/", "lab/"))} <= LAB_TASKS
 
 
 def test_the_simulated_commands_import_the_standard_library_and_themselves_only() -> None:
