@@ -1,4 +1,7 @@
-"""What things cost on a real host (observed.md), spent as sleep where the machine is `realistic`; nothing otherwise."""
+"""What things cost on a real host (observed.md), spent as sleep where the machine is `realistic`.
+
+Nothing otherwise.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +9,7 @@ import time
 
 from . import machine
 
-# Seconds, medians of a warm machine. `start-up` is Perl loading its modules: practically all of a read command.
+# Seconds, medians of a warm machine. `start-up` is Perl loading its modules: nearly all of a read command.
 SECONDS = {
     "start-up": 0.85,
     "exec start-up": 0.80,

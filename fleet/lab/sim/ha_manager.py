@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 
-from . import machine
+from . import costs, machine
 
 _USAGE = """USAGE: ha-manager <COMMAND> [ARGS] [OPTIONS]
 
@@ -25,6 +25,7 @@ _USAGE = """USAGE: ha-manager <COMMAND> [ARGS] [OPTIONS]
 
 def main(argv: list[str]) -> int:
     """The command `ha-manager`."""
+    costs.spend("start-up")
     words = argv[1:]
     if words[:1] == ["help"]:
         sys.stdout.write(_USAGE)

@@ -9,7 +9,7 @@ import ipaddress
 import re
 import sys
 
-from . import machine, paths
+from . import costs, machine, paths
 
 _USAGE = """USAGE: pve-firewall <COMMAND> [ARGS] [OPTIONS]
 
@@ -59,6 +59,7 @@ def _addresses() -> list[str]:
 
 def main(argv: list[str]) -> int:
     """The command `pve-firewall`."""
+    costs.spend("start-up")
     words = argv[1:]
     on = enabled()
     if words == ["status"]:

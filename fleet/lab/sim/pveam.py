@@ -18,7 +18,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from . import cli, errors, files, machine, paths, storage, storage_cfg, tasks, templates
+from . import cli, costs, errors, files, machine, paths, storage, storage_cfg, tasks, templates
 from .cli import Arguments
 from .errors import Die, ParamError
 
@@ -209,5 +209,6 @@ HANDLERS: dict[str, Callable[[Arguments], int]] = {
 
 def main(argv: list[str]) -> int:
     """The command `pveam`."""
+    costs.spend("pveam start-up")
     errors.left(errors.ENOENT)
     return cli.run("pveam", HANDLERS, {}, argv[1:])

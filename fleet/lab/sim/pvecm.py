@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 
-from . import paths
+from . import costs, paths
 
 _VERBS = (
     "add",
@@ -44,6 +44,7 @@ _USAGE = """USAGE: pvecm <COMMAND> [ARGS] [OPTIONS]
 
 def main(argv: list[str]) -> int:
     """The command `pvecm`: status and nodes fail without corosync, as they do on a single node."""
+    costs.spend("pvecm start-up")
     words = argv[1:]
     hits = [verb for verb in _VERBS if words and verb.startswith(words[0])]
     verb = words[0] if words and words[0] in _VERBS else hits[0] if len(hits) == 1 else None

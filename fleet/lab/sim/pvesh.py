@@ -8,7 +8,7 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
-from . import api, cli, errors, helptext, paths, tables
+from . import api, cli, costs, errors, helptext, paths, tables
 from .cli import Arguments
 from .errors import Die, ParamError, UsageError
 
@@ -329,6 +329,7 @@ _VERBS: dict[str, Callable[[str, dict[str, str], list[str]], int]] = {
 
 def main(argv: list[str]) -> int:
     """The command `pvesh`."""
+    costs.spend("start-up")
     errors.left(errors.ENOENT)
     sys.stdout.reconfigure(encoding="utf-8", errors="surrogateescape")  # type: ignore[union-attr]
     words = argv[1:]

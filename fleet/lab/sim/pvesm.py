@@ -6,7 +6,7 @@ import re
 import sys
 from collections.abc import Callable
 
-from . import cli, errors, machine, storage, storage_cfg, tasks
+from . import cli, costs, errors, machine, storage, storage_cfg, tasks
 from .cli import Arguments
 from .errors import Die, ParamError
 from .storage_base import Volume
@@ -346,6 +346,7 @@ _ALIASES = {"zfsscan": "scan", "lvmscan": "scan", "lvmthinscan": "scan"}
 
 def main(argv: list[str]) -> int:
     """The command `pvesm`."""
+    costs.spend("pvesm start-up")
     errors.left(errors.ENOENT)
     words = argv[1:]
     if words and words[0] in _ALIASES:

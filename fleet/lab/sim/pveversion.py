@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 import sys
 
-from . import machine, paths
+from . import costs, machine, paths
 from .api_nodes import kernel
 
 # The packages that `pveversion -v` tells of (pve-manager API2/APT.pm): those in the second list only where
@@ -82,6 +82,7 @@ def _verbose() -> str:
 
 def main(argv: list[str]) -> int:
     """The command `pveversion`."""
+    costs.spend("pveversion start-up")
     words = argv[1:]
     if not words:
         print(f"{short()} (running kernel: {kernel()})")

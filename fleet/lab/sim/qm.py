@@ -15,7 +15,7 @@ import time
 from collections.abc import Callable
 from uuid import uuid4
 
-from . import conf, errors, files, machine, network, paths, storage, storage_cfg, tasks, vmlist
+from . import conf, costs, errors, files, machine, network, paths, storage, storage_cfg, tasks, vmlist
 from .api_guests import boot_disk, read_vm, read_vm_file
 from .errors import Die, ParamError, UsageError
 from .sizes import format_size
@@ -413,6 +413,7 @@ def _usage() -> str:
 
 def main(argv: list[str]) -> int:
     """The command `qm`."""
+    costs.spend("qm start-up")
     errors.left(errors.ENOENT)
     words = argv[1:]
     if words[:1] == ["help"]:
