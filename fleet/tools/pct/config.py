@@ -54,7 +54,7 @@ def parse_config(text: str, digest: str) -> Config:
     for line in text.split("\n"):
         if not line.strip():
             continue
-        if match := _SECTION.fullmatch(line):
+        if line.startswith("[") and (match := _SECTION.fullmatch(line)):
             section = match[1]
             if section != "pve:pending":
                 snapshots.append(section)
@@ -64,14 +64,14 @@ def parse_config(text: str, digest: str) -> Config:
         if line.startswith("#"):
             if not section:
                 comments.append(unquote(line[1:]))
-        elif match := _RAW.fullmatch(line):
-            if not section:
-                raw.append(f"{match[1]}: {match[2]}")
         elif match := _LINE.fullmatch(line):
             if section and match[1] == "delete":
                 deleted.update(key.lstrip("!") for key in re.split(r"[\s,;]+", match[2]) if key)
             else:
                 (pending if section else current)[match[1]] = match[2]
+        elif match := _RAW.fullmatch(line):
+            if not section:
+                raw.append(f"{match[1]}: {match[2]}")
         else:
             unread.append(line)
     if comments:
