@@ -21,6 +21,8 @@ MAX_BYTES = 16 * 1024 * 1024
 MAX_VALUES = 2_000_000
 MAX_DEPTH = 40
 
+_TOO_DEEP = f"the file is nested more than {MAX_DEPTH} levels deep"
+
 _LOADER = getattr(yaml, "CBaseLoader", yaml.BaseLoader)
 _NULL = frozenset({"", "~", "null", "Null", "NULL"})
 _TAGS = frozenset(
@@ -31,25 +33,25 @@ _TAGS = frozenset(
 class Map(dict[str, Value]):
     """A mapping of the file; `lines` says where each key stands, `line` where the mapping begins."""
 
-    __slots__ = ("line", "lines", "size")
+    __slots__ = ("depth", "line", "lines", "size")
 
     def __init__(self, line: int) -> None:
         super().__init__()
         self.line = line
         self.lines: dict[str, int] = {}
-        self.size = 1
+        self.size = self.depth = 1
 
 
 class List(list[Value]):
     """A list of the file; `lines` says where each item stands."""
 
-    __slots__ = ("line", "lines", "size")
+    __slots__ = ("depth", "line", "lines", "size")
 
     def __init__(self, line: int) -> None:
         super().__init__()
         self.line = line
         self.lines: list[int] = []
-        self.size = 1
+        self.size = self.depth = 1
 
 
 class DocumentError(Exception):
@@ -87,18 +89,6 @@ def line_of(top: Map, path: Path) -> int:
     return line
 
 
-def walk(value: Value, path: Path = ()) -> Iterator[tuple[Path, str]]:
-    """Every text of the file with its path, in the order of the file."""
-    if isinstance(value, str):
-        yield path, value
-    elif isinstance(value, Map):
-        for key, each in value.items():
-            yield from walk(each, (*path, key))
-    elif isinstance(value, List):
-        for number, each in enumerate(value):
-            yield from walk(each, (*path, number))
-
-
 class _Composer:
     """Builds values from parser events; a recursion no deeper than MAX_DEPTH, aliases counted at their full size."""
 
@@ -132,26 +122,29 @@ class _Composer:
         return top
 
     def _value(self, event: Any, path: Path) -> Value:
+        if isinstance(event, yaml.ScalarEvent):
+            if event.tag is not None or event.anchor is not None:
+                return self._marked(event, path)
+            return None if event.implicit[0] and event.value in _NULL else event.value
         if isinstance(event, yaml.AliasEvent):
             return self._alias(event, path)
+        return self._marked(event, path)
+
+    def _marked(self, event: Any, path: Path) -> Value:
+        """A mapping or list, or a scalar with a tag or an anchor."""
         if event.tag is not None and event.tag not in _TAGS and event.tag != "!":
-            self.faults.append(
-                (_line(event), path, f"the tag {_shown_tag(event.tag)} is not allowed; write the plain value")
-            )
-        if isinstance(event, yaml.ScalarEvent):
-            value: Value = None if event.implicit[0] and event.value in _NULL else event.value
-            if event.anchor:
-                self._anchors[event.anchor] = value
-            return value
+            self._fault(event, path, f"the tag {_shown_tag(event.tag)} is not allowed; write the plain value")
         if len(path) >= MAX_DEPTH:
-            raise DocumentError(
-                (_line(event), path[:3], f"the file is nested more than {MAX_DEPTH} levels deep")
-            )
+            raise DocumentError((_line(event), path[:3], _TOO_DEEP))
         if event.anchor:
             self._open.add(event.anchor)
-        made = (
-            self._map(event, path) if isinstance(event, yaml.MappingStartEvent) else self._list(event, path)
-        )
+        made: Value
+        if isinstance(event, yaml.MappingStartEvent):
+            made = self._map(event, path)
+        elif isinstance(event, yaml.SequenceStartEvent):
+            made = self._list(event, path)
+        else:
+            made = None if event.implicit[0] and event.value in _NULL else event.value
         if event.anchor:
             self._open.discard(event.anchor)
             self._anchors[event.anchor] = made
@@ -159,41 +152,30 @@ class _Composer:
 
     def _map(self, start: Any, path: Path) -> Map:
         made = Map(_line(start))
-        merged: list[tuple[Map, int]] = []
+        merged: list[Map] = []
         while not isinstance(event := next(self._events), yaml.MappingEndEvent):
-            line = _line(event)
             key = self._value(event, path)
             if isinstance(key, Map | List):
-                raise DocumentError(
-                    (line, path, "a key has to be a text; a value that begins with { or [ needs quotes")
-                )
-            key = "" if key is None else key
+                text = "a key has to be a text; a value that begins with { or [ needs quotes"
+                raise DocumentError((_line(event), path, text))
+            line, key = _line(event), key or ""
             here = (*path, key)
             value = self._value(next(self._events), here)
-            if key == "<<" and isinstance(event, yaml.ScalarEvent) and event.implicit[0]:
-                merged.extend((each, line) for each in self._merged(value, line, here))
-                continue
-            if key in made.lines:
-                self.faults.append(
-                    (line, here, f"the key is here already, in line {made.lines[key]}; keep one of the two")
-                )
-                continue
-            made[key] = value
-            made.lines[key] = line
-            self._grow(made, value, line)
-        for source, line in merged:
-            for key in source.keys() - made.keys():
+            if key == "<<" and event.implicit[0]:
+                merged.extend(self._merged(event, value, here))
+            elif key in made.lines:
+                text = f"the key is here already, in line {made.lines[key]}; keep one of the two"
+                self._fault(event, here, text)
+            else:
+                made[key] = value
+                made.lines[key] = line
+                _count(made, value, line, path)
+        for source in merged:
+            for key in [each for each in source if each not in made]:
                 made[key] = source[key]
                 made.lines[key] = source.lines[key]
-                self._grow(made, source[key], line)
+                _count(made, source[key], made.line, path)
         return made
-
-    def _merged(self, value: Value, line: int, path: Path) -> list[Map]:
-        maps = list(value) if isinstance(value, List) else [value]
-        if all(isinstance(each, Map) for each in maps):
-            return maps
-        self.faults.append((line, path, "<< merges a mapping, or a list of mappings: <<: *anchor"))
-        return []
 
     def _list(self, start: Any, path: Path) -> List:
         made = List(_line(start))
@@ -201,27 +183,43 @@ class _Composer:
             value = self._value(event, (*path, len(made)))
             made.append(value)
             made.lines.append(_line(event))
-            self._grow(made, value, _line(event))
+            _count(made, value, made.lines[-1], path)
         return made
+
+    def _merged(self, event: Any, value: Value, path: Path) -> list[Map]:
+        """The mappings that `<<` merges."""
+        maps = value if isinstance(value, List) else [value]
+        if all(isinstance(each, Map) for each in maps):
+            return list(maps)
+        self._fault(event, path, "<< merges a mapping, or a list of mappings: <<: *anchor")
+        return []
 
     def _alias(self, event: Any, path: Path) -> Value:
         if event.anchor in self._open:
-            raise DocumentError(
-                (_line(event), path, f"*{event.anchor} stands inside the very value that it names")
-            )
-        if event.anchor not in self._anchors:
-            raise DocumentError(
-                (_line(event), path, f"*{event.anchor}: no value before this line is named &{event.anchor}")
-            )
-        return self._anchors[event.anchor]
+            text = f"*{event.anchor} stands inside the very value that it names"
+        elif event.anchor not in self._anchors:
+            text = f"*{event.anchor}: no value before this line is named &{event.anchor}"
+        else:
+            return self._anchors[event.anchor]
+        raise DocumentError((_line(event), path, text))
 
-    @staticmethod
-    def _grow(made: Map | List, value: Value, line: int) -> None:
-        made.size += value.size if isinstance(value, Map | List) else 1
-        if made.size > MAX_VALUES:
-            raise DocumentError(
-                (line, (), f"the aliases (*name) make more than {MAX_VALUES:,} values of this file")
-            )
+    def _fault(self, event: Any, path: Path, text: str) -> None:
+        self.faults.append((_line(event), path, text))
+
+
+def _count(made: Map | List, value: Value, line: int, path: Path) -> None:
+    """Add a value to what it stands in; DocumentError where that gets too large or too deep, aliases written out."""
+    if not isinstance(value, Map | List):
+        made.size += 1
+    else:
+        made.size += value.size
+        if made.depth <= value.depth:
+            made.depth = value.depth + 1
+            if made.depth > MAX_DEPTH:
+                raise DocumentError((line, path[:3], _TOO_DEEP))
+    if made.size > MAX_VALUES:
+        text = f"the aliases (*name) make more than {MAX_VALUES:,} values of this file"
+        raise DocumentError((line, path[:3], text))
 
 
 def _decode(data: bytes) -> str:
@@ -264,7 +262,8 @@ def _syntax(error: yaml.YAMLError, text: str) -> tuple[int, Path, str]:
             "a second `: ` in one line; quote the value, or check the indentation of the line above",
         )
     if "could not find expected ':'" in problem or "expected ':'" in problem:
-        return number + 1, (), "a `:` is missing after a key; write `key: value`"
+        begun = getattr(error, "context_mark", None) or mark  # the key; the mark is where the parser gave up
+        return (begun.line if begun else 0) + 1, (), "a `:` is missing after this key; write `key: value`"
     if "undefined alias" in problem:
         return number + 1, (), f"{problem}; the value has to be named with & before"
     return (

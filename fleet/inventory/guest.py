@@ -264,14 +264,11 @@ class Layer(Section):
         None,
         description="Names of `mounts`, with own properties where wanted: `[data, {docker: {size: 24G}}]`.",
     )
-    mp: dict[str, MountPoint | None] = Field(
-        {}, alias="mp[n]", description="Mount points `mp0` to `mp255` of this guest alone."
+    mp: dict[str, MountPoint | None] = Field(default_factory=dict, alias="mp[n]", description="Mount points `mp0` to `mp255` of this guest alone."
     )
-    net: dict[str, Net | None] = Field(
-        {}, alias="net[n]", description="Network interfaces `net0` to `net31`."
+    net: dict[str, Net | None] = Field(default_factory=dict, alias="net[n]", description="Network interfaces `net0` to `net31`."
     )
-    dev: dict[str, Dev | None] = Field(
-        {}, alias="dev[n]", description="Devices of the host, `dev0` to `dev255`."
+    dev: dict[str, Dev | None] = Field(default_factory=dict, alias="dev[n]", description="Devices of the host, `dev0` to `dev255`."
     )
     features: Features | None = Field(None, description="What it may do beyond the usual.")
     raw: Raw | None = Field(None, description="`lxc.*` lines, for what Proxmox has no key for.")

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import gc
 import hashlib
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
 from pydantic import ValidationError
 
 from fleet.core.errors import FleetError, InventoryError, Problem
-from fleet.inventory import crosscheck, document
+from fleet.inventory import document
 from fleet.inventory.build import Builder, declared, storage_spec
-from fleet.inventory.crosscheck import Guest
+from fleet.inventory.checks import Guest, Scene, check
+from fleet.inventory.checks.network import bridges
 from fleet.inventory.document import DocumentError, List, Map
 from fleet.inventory.document import Path as Place
 from fleet.inventory.hosts_file import HostsFile
@@ -34,7 +37,20 @@ def load_file(path: Path) -> Inventory:
             data = file.read(document.MAX_BYTES + 1)
     except OSError as error:
         raise FleetError(f"{path}: {error.strerror or error}") from error
-    return load_bytes(data, path)
+    with _no_garbage_collection():
+        return load_bytes(data, path)
+
+
+@contextmanager
+def _no_garbage_collection() -> Iterator[None]:
+    """Some 100,000 values without a circle are made; looking for garbage among them would take a third of the time."""
+    was_on = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_on:
+            gc.enable()
 
 
 def load_bytes(data: bytes, path: Path) -> Inventory:
@@ -147,16 +163,18 @@ def _copy(value: document.Value) -> document.Value:
 def _built(hosts: HostsFile, top: Map, findings: Findings, path: Path, digest: str) -> Inventory:
     builder = Builder(hosts, top, findings)
     guests = [Guest(merged, builder.container(merged)) for merged in merge_all(hosts, findings)]
+    guests.sort(key=lambda guest: (guest.merged.vmid, guest.name))
     builder.shared_mounts()
-    crosscheck.check(hosts, top, guests, findings)
+    scene = Scene(hosts, top, tuple(guests), bridges(hosts), findings)
+    check(scene)
     complete = [(guest.merged, guest.container) for guest in guests if guest.container is not None]
     return Inventory(
         path=path,
         digest=digest,
         node=_node(hosts, path),
         storage=storage_spec(hosts, top),
-        containers=tuple(sorted((container for _, container in complete), key=lambda each: each.vmid)),
-        bridges=crosscheck.bridges(hosts),
+        containers=tuple(container for _, container in complete),
+        bridges=scene.bridges,
         declared={container.name: declared(merged, container) for merged, container in complete},
         not_managed_yet=tuple(_not_managed_yet(hosts, guests)),
         firewall=hosts.firewall,

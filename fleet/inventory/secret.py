@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 
-from fleet.inventory.document import Path, Value, walk
+from fleet.inventory.document import List, Map, Path, Value
 
 FORMS = "env:NAME, file:PATH or command:..."
 
@@ -71,19 +71,37 @@ _SUSPECT = re.compile(
 )
 
 
-def in_clear(top: Value) -> Iterator[tuple[Path, str]]:
+def in_clear(top: Map) -> list[tuple[Path, str]]:
     """Path and complaint of every secret that stands in the file in clear; the complaint never shows the value."""
-    names: dict[str, bool] = {}
-    for path, text in walk(top):
-        name = next((part for part in reversed(path) if isinstance(part, str)), "")
-        if name not in names:
-            names[name] = _names_secret(name)
-        if names[name] and not _REFERENCE.match(text):
-            yield path, f"a secret stands here in clear; write where it is to be had: {FORMS}"
-        elif _SUSPECT.search(text) and (what := _what(name, text)):
-            yield path, f"this looks like {what}; write where it is to be had: {FORMS}"
+    found: list[tuple[Path, str]] = []
+    _search(top, (), "", found)
+    return found
 
 
+def _search(value: Value, path: Path, key: str, found: list[tuple[Path, str]]) -> None:
+    if isinstance(value, Map):
+        for name, each in value.items():
+            if not isinstance(each, str):
+                _search(each, (*path, name), name, found)
+            elif text := _complaint(name, each):
+                found.append(((*path, name), text))
+    elif isinstance(value, List):
+        for number, each in enumerate(value):
+            if not isinstance(each, str):
+                _search(each, (*path, number), key, found)
+            elif text := _complaint(key, each):
+                found.append(((*path, number), text))
+
+
+def _complaint(key: str, text: str) -> str | None:
+    if _names_secret(key) and not _REFERENCE.match(text):
+        return f"a secret stands here in clear; write where it is to be had: {FORMS}"
+    if _SUSPECT.search(text) and (what := _what(key, text)):
+        return f"this looks like {what}; write where it is to be had: {FORMS}"
+    return None
+
+
+@lru_cache(maxsize=1024)
 def _names_secret(key: str) -> bool:
     return bool(_SECRET_KEY.search(re.sub(r"(?<=[a-z])(?=[A-Z])|-", "_", key).lower()))
 
