@@ -255,7 +255,7 @@ class _Talk:
         status = self._pipe.status()
         if status is None:
             return LinkLost(f"{self._name}: the connection broke while a script was running")
-        said = " ".join(_text(self._err.body()).split()) or "no message"
+        said = " ".join(_text(self._err.body() or self._out.body()).split()) or "no message"
         if self._out.begun:
             return LinkLost(f"{self._name}: the script was killed on the host (exit code {status}): {said}")
         if self._sudo:

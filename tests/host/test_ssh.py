@@ -348,6 +348,16 @@ def test_a_connection_that_is_cut_in_the_banner_is_tried_again(tmp_path: Path) -
         server.process.wait()
 
 
+def test_an_account_that_may_run_nothing_is_explained_in_the_hosts_words(tmp_path: Path) -> None:
+    server = start_sshd(tmp_path, extra="ForceCommand echo 'This account is not available.'; exit 1\n")
+    try:
+        said = refusal(server.transport())
+        assert "the host runs no scripts for us (exit code 1): This account is not available." in said
+    finally:
+        server.process.terminate()
+        server.process.wait()
+
+
 # Becoming root
 
 
