@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import itertools
 import re
 import shlex
 from collections.abc import Iterator
@@ -48,8 +49,9 @@ def code(text: str) -> Iterator[str]:
 def commands(text: str) -> Iterator[list[str]]:
     """The words after `inv` of each command in code; what follows three spaces explains it."""
     for line in code(text):
-        if found := re.search(r"(?:^|[\s/(])inv ((?:--?[\w-]+ )*[a-z][\w.]*[^#|>;()]*|--\S.*)", line):
-            yield shlex.split(re.split(r"\s{3,}", found[1])[0])
+        if found := re.search(r"(?:^|[\s/(])inv ((?:--?[\w-]+ )*[a-z]\S.*|--\S.*)", line):
+            words = shlex.shlex(re.split(r"\s{3,}", found[1])[0], posix=True, punctuation_chars=True)
+            yield list(itertools.takewhile(lambda word: not set(word) <= set("();<>|&"), words))
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
