@@ -186,8 +186,10 @@ REFUSALS = [
     (
         ("get", "/version", "--bogus", "1"),
         2,
-        "Unknown option: bogus\n400 unable to parse option\npvesh get <api_path> [OPTIONS] "
-        "[FORMAT_OPTIONS]\n",
+        (
+            "Unknown option: bogus\n400 unable to parse option\npvesh get <api_path> [OPTIONS] "
+            "[FORMAT_OPTIONS]\n"
+        ),
     ),
     (("get",), 2, "400 not enough arguments\npvesh get <api_path> [OPTIONS] [FORMAT_OPTIONS]\n"),
     (

@@ -70,6 +70,7 @@ def _rename_one_snapshot(tree: Tree, what: str, old: str, new: str, recursive: b
     for one in bases:
         if f"{one}@{label}" in tree.snapshots:
             rename_snapshot(tree, f"{one}@{label}", f"{one}@{target}")
+    tree.touched()
 
 
 def set_props(tree: Tree, name: str, given: dict[str, str]) -> None:

@@ -54,6 +54,7 @@ class Tree:
         self.bookmarks: dict[str, Node] = data["bookmarks"]
         self.txg: int = data["txg"]
         self._used: dict[str, int] | None = None
+        self._index: tuple[dict[str, list[str]], dict[str, list[str]], dict[str, list[str]]] | None = None
 
     def save(self) -> None:
         """Write the file atomically."""
@@ -74,8 +75,24 @@ class Tree:
         os.rename(temporary, file)
 
     def touched(self) -> None:
-        """Forget computed space after a change."""
+        """Forget what was computed, after a change."""
         self._used = None
+        self._index = None
+
+    def _indexed(self) -> tuple[dict[str, list[str]], dict[str, list[str]], dict[str, list[str]]]:
+        """(children of datasets, snapshots of datasets by age, clones of snapshots)."""
+        if self._index is None:
+            children: dict[str, list[str]] = {}
+            snaps: dict[str, list[str]] = {}
+            clones: dict[str, list[str]] = {}
+            for name in sorted(self.datasets):
+                children.setdefault(name.rpartition("/")[0], []).append(name)
+                if self.datasets[name]["origin"]:
+                    clones.setdefault(self.datasets[name]["origin"], []).append(name)
+            for snap in sorted(self.snapshots, key=lambda s: int(self.snapshots[s]["txg"])):
+                snaps.setdefault(snap.partition("@")[0], []).append(snap)
+            self._index = children, snaps, clones
+        return self._index
 
     # --- names
 
@@ -93,8 +110,7 @@ class Tree:
 
     def children(self, name: str) -> list[str]:
         """The datasets right below one, sorted."""
-        depth = name.count("/") + 1
-        return sorted(n for n in self.datasets if n.startswith(name + "/") and n.count("/") == depth)
+        return list(self._indexed()[0].get(name, ()))
 
     def below(self, name: str) -> list[str]:
         """All datasets below one, sorted."""
@@ -102,8 +118,7 @@ class Tree:
 
     def snaps(self, name: str) -> list[str]:
         """The snapshots of one dataset, oldest first."""
-        own = [s for s in self.snapshots if s.startswith(name + "@")]
-        return sorted(own, key=lambda s: self.snapshots[s]["txg"])
+        return list(self._indexed()[1].get(name, ()))
 
     def marks(self, name: str) -> list[str]:
         """The bookmarks of one dataset, by name."""
@@ -111,7 +126,7 @@ class Tree:
 
     def clones(self, snapshot: str) -> list[str]:
         """The datasets made from a snapshot, sorted."""
-        return sorted(n for n, d in self.datasets.items() if d["origin"] == snapshot)
+        return list(self._indexed()[2].get(snapshot, ()))
 
     def next_txg(self) -> int:
         """A transaction group later than all before."""
@@ -198,15 +213,12 @@ class Tree:
     def used_all(self) -> dict[str, int]:
         """Used of every dataset, its children included."""
         if self._used is None:
-            own_snaps: dict[str, list[str]] = {}
-            for snap in self.snapshots:
-                own_snaps.setdefault(snap.partition("@")[0], []).append(snap)
             used: dict[str, int] = {}
             children: dict[str, int] = {}
             for name in sorted(self.datasets, key=lambda n: -n.count("/")):
                 total = (
                     self.by_dataset(name)
-                    + self.by_snapshots(name, own_snaps.get(name, []))
+                    + self.by_snapshots(name, self.snaps(name))
                     + self.by_refreservation(name)
                     + children.get(name, 0)
                 )
