@@ -1,6 +1,11 @@
 """hosts.yml -> typed values, or everything that is wrong with it.
 
-text --document--> plain values with lines --hosts_file--> layers --merge, build--> containers --check--> Inventory
+document   text -> plain values that know their lines
+shape      what may stand there: plain values -> typed layers
+merge      defaults, profiles, container -> one
+build      -> the values that the planner works from
+checks     what no single value can show
+reading    all of it, with every problem at once
 """
 
 from pathlib import Path

@@ -8,23 +8,24 @@ from typing import Any
 from fleet.domains.guests.spec import Container, Mount
 from fleet.domains.storage.spec import Dataset, Storage, StorageSpec, Template
 from fleet.inventory.document import Map, Path, line_of
-from fleet.inventory.hosts_file import HostsFile
 from fleet.inventory.merge import Merged, Values, merge_props, where
 from fleet.inventory.problems import Findings, nearest
-from fleet.inventory.sections import NO_PROPERTIES
+from fleet.inventory.shape.hosts_file import HostsFile
+from fleet.inventory.shape.storage import NO_PROPERTIES
 from fleet.inventory.values import Declared, OpenPort, Service
 from fleet.tools.pct.keys import family
 from fleet.tools.props import print_props
 
 _PLAIN = (
-    "onboot", "protection", "cores", "cpulimit", "cpuunits", "memory", "swap", "hookscript", "nameserver", "searchdomain",
-    "timezone", "arch", "ostype", "console", "tty", "cmode", "entrypoint", "env", "debug", "description",
+    "onboot", "protection", "cores", "cpulimit", "cpuunits", "memory", "swap", "hookscript", "nameserver",
+    "searchdomain", "timezone", "arch", "ostype", "console", "tty", "cmode", "entrypoint", "env", "debug",
+    "description",
 )  # fmt: skip
 _FAMILIES = frozenset({"net", "dev"})
 _PLACE = frozenset({"storage", "size", "source", "mp", "slot"})
 
 
-def printed(value: Any) -> str:
+def printed(value: object) -> str:
     """One value as Proxmox prints it."""
     if isinstance(value, bool):
         return str(int(value))
@@ -50,7 +51,7 @@ class Builder:
         template = values.get("template")
         if template is None:
             self._missing(merged, "template", "is missing: write a key of storage.templates")
-        complete = self._has_volume(merged, "rootfs", rootfs, ("rootfs",))
+        complete = self._has_volume(merged, "rootfs", rootfs)
         if template is None or not complete:
             return None
         return Container(
@@ -106,10 +107,10 @@ class Builder:
                 continue
             props = merge_props({key: each for key, each in shared.given().items() if each is not None}, own)
             slot = props.get("slot")
-            if slot is not None and (mount := self._mount(merged, slot, props, ("mounts", name))) is not None:
+            if slot is not None and (mount := self._mount(merged, slot, props, "mounts")) is not None:
                 made.append((mount, path))
         for key, props in merged.values.items():
-            if family(key) == "mp" and (mount := self._mount(merged, key, props, (key,))) is not None:
+            if family(key) == "mp" and (mount := self._mount(merged, key, props, key)) is not None:
                 made.append((mount, where(self._top, merged, key)))
         made.sort(key=lambda each: int(each[0].slot[2:]))
         self._apart(made)
@@ -134,16 +135,16 @@ class Builder:
                     path, "mounts nothing: write source: /path/on/the/node, or storage and size"
                 )
 
-    def _mount(self, merged: Merged, slot: str, props: Values, keys: tuple[str, ...]) -> Mount | None:
+    def _mount(self, merged: Merged, slot: str, props: Values, key: str) -> Mount | None:
         if "mp" not in props:
-            if keys[0] != "mounts":
-                self._missing(merged, keys[0], "mp is missing: write mp=/path/in/the/guest", "mp")
+            if key != "mounts":
+                self._missing(merged, key, "mp is missing: write mp=/path/in/the/guest", "mp")
             return None
-        if "source" not in props and not self._has_volume(merged, keys[0], props, keys):
+        if "source" not in props and not self._has_volume(merged, key, props):
             return None
         if "source" in props and ("storage" in props or "size" in props):
             self._findings.error(
-                where(self._top, merged, keys[0]),
+                where(self._top, merged, key),
                 "has both a source and a volume; keep source, or storage and size",
             )
             return None
@@ -167,7 +168,7 @@ class Builder:
             paths.setdefault(mount.mp, mount.slot)
             slots.setdefault(mount.slot, mount.mp)
 
-    def _has_volume(self, merged: Merged, key: str, props: Values, keys: tuple[str, ...]) -> bool:
+    def _has_volume(self, merged: Merged, key: str, props: Values) -> bool:
         missing = [name for name in ("storage", "size") if name not in props]
         if len(missing) == 2:
             what = "is missing" if not props else "storage and size are missing"

@@ -1,8 +1,8 @@
 """YAML text -> plain values whose every key knows its line.
 
-Scalars stay text, whatever YAML 1.1 would make of them: the type of the field decides later what `yes`, `0660`,
-`1:30` or `9.10` mean, so that none of YAML's guesses (a truth value, an octal or a base-60 number) can spoil a
-mode, a MAC address or a version. Only an empty value, `null` and `~` are special: None.
+Scalars stay text, whatever YAML 1.1 would make of them: the type of the field decides later what `yes`,
+`0660`, `1:30` or `9.10` mean. So none of YAML's guesses (a truth value, an octal or a base-60 number) can
+spoil a mode, a MAC address or a version. Only an empty value, `null` and `~` are special: None.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from typing import Any
 import yaml
 
 Path = tuple[str | int, ...]
+_Event = Any  # the stubs know no attributes of events
 Value = Any  # str | None | Map | List, nested
 
 #: A file of 2,800 containers has about 1 MB and 70,000 values.
@@ -63,7 +64,7 @@ class DocumentError(Exception):
 
 
 def read(data: bytes) -> tuple[Map, tuple[tuple[int, Path, str], ...]]:
-    """The top mapping, and the faults that leave it readable (duplicate keys, tags); DocumentError for the rest."""
+    """The top mapping, and the faults that leave it readable (duplicate keys, tags); else DocumentError."""
     text = _decode(data)
     composer = _Composer(iter(yaml.parse(text, Loader=_LOADER)))
     try:
@@ -90,9 +91,9 @@ def line_of(top: Map, path: Path) -> int:
 
 
 class _Composer:
-    """Builds values from parser events; a recursion no deeper than MAX_DEPTH, aliases counted at their full size."""
+    """Builds values from parser events, no deeper than MAX_DEPTH, aliases counted at their full size."""
 
-    def __init__(self, events: Iterator[Any]) -> None:
+    def __init__(self, events: Iterator[_Event]) -> None:
         self._events = events
         self._anchors: dict[str, Value] = {}
         self._open: set[str] = set()
@@ -121,7 +122,7 @@ class _Composer:
             )
         return top
 
-    def _value(self, event: Any, path: Path) -> Value:
+    def _value(self, event: _Event, path: Path) -> Value:
         if isinstance(event, yaml.ScalarEvent):
             if event.tag is not None or event.anchor is not None:
                 return self._marked(event, path)
@@ -130,7 +131,7 @@ class _Composer:
             return self._alias(event, path)
         return self._marked(event, path)
 
-    def _marked(self, event: Any, path: Path) -> Value:
+    def _marked(self, event: _Event, path: Path) -> Value:
         """A mapping or list, or a scalar with a tag or an anchor."""
         if event.tag is not None and event.tag not in _TAGS and event.tag != "!":
             self._fault(event, path, f"the tag {_shown_tag(event.tag)} is not allowed; write the plain value")
@@ -150,7 +151,7 @@ class _Composer:
             self._anchors[event.anchor] = made
         return made
 
-    def _map(self, start: Any, path: Path) -> Map:
+    def _map(self, start: _Event, path: Path) -> Map:
         made = Map(_line(start))
         merged: list[Map] = []
         while not isinstance(event := next(self._events), yaml.MappingEndEvent):
@@ -177,7 +178,7 @@ class _Composer:
                 _count(made, source[key], made.line, path)
         return made
 
-    def _list(self, start: Any, path: Path) -> List:
+    def _list(self, start: _Event, path: Path) -> List:
         made = List(_line(start))
         while not isinstance(event := next(self._events), yaml.SequenceEndEvent):
             value = self._value(event, (*path, len(made)))
@@ -186,7 +187,7 @@ class _Composer:
             _count(made, value, made.lines[-1], path)
         return made
 
-    def _merged(self, event: Any, value: Value, path: Path) -> list[Map]:
+    def _merged(self, event: _Event, value: Value, path: Path) -> list[Map]:
         """The mappings that `<<` merges."""
         maps = value if isinstance(value, List) else [value]
         if all(isinstance(each, Map) for each in maps):
@@ -194,7 +195,7 @@ class _Composer:
         self._fault(event, path, "<< merges a mapping, or a list of mappings: <<: *anchor")
         return []
 
-    def _alias(self, event: Any, path: Path) -> Value:
+    def _alias(self, event: _Event, path: Path) -> Value:
         if event.anchor in self._open:
             text = f"*{event.anchor} stands inside the very value that it names"
         elif event.anchor not in self._anchors:
@@ -203,12 +204,12 @@ class _Composer:
             return self._anchors[event.anchor]
         raise DocumentError((_line(event), path, text))
 
-    def _fault(self, event: Any, path: Path, text: str) -> None:
+    def _fault(self, event: _Event, path: Path, text: str) -> None:
         self.faults.append((_line(event), path, text))
 
 
 def _count(made: Map | List, value: Value, line: int, path: Path) -> None:
-    """Add a value to what it stands in; DocumentError where that gets too large or too deep, aliases written out."""
+    """Add a value to what it stands in; DocumentError where that, with aliases, is too large or too deep."""
     if not isinstance(value, Map | List):
         made.size += 1
     else:
@@ -273,7 +274,7 @@ def _syntax(error: yaml.YAMLError, text: str) -> tuple[int, Path, str]:
     )
 
 
-def _line(event: Any) -> int:
+def _line(event: _Event) -> int:
     return int(event.start_mark.line) + 1
 
 

@@ -35,7 +35,9 @@ class Figures:
             for part in (
                 f"{self.containers} containers{f' ({categories})' if categories else ''}",
                 f"{self.running} to be running, {len(self.stopped)} stopped",
-                f"{gib(self.memory)} of {gib(self.node_memory)} memory" if self.node_memory else gib(self.memory),
+                f"{gib(self.memory)} of {gib(self.node_memory)} memory"
+                if self.node_memory
+                else gib(self.memory),
                 networks,
             )
             if part

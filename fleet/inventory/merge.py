@@ -10,10 +10,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from fleet.inventory.document import Map, Path
-from fleet.inventory.guest import ContainerLayer, Layer
-from fleet.inventory.hosts_file import HostsFile
-from fleet.inventory.model import Props, Section
 from fleet.inventory.problems import Findings, nearest
+from fleet.inventory.shape.guest import ContainerLayer, Layer
+from fleet.inventory.shape.hosts_file import HostsFile
+from fleet.inventory.shape.model import Props, Section
 from fleet.tools.pct.keys import KEYS, family
 from fleet.tools.props import parse_props
 
@@ -186,7 +186,7 @@ def where(top: Map, merged: Merged, *keys: str) -> Path:
     return (*merged.layers[-1], *keys)
 
 
-def _says(key: str, value: Any, rest: tuple[str, ...]) -> bool:
+def _says(key: str, value: object, rest: tuple[str, ...]) -> bool:
     if not rest:
         return True
     if isinstance(value, str) and family(key) in KEYS:

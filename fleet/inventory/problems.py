@@ -1,4 +1,4 @@
-"""What pydantic found wrong, as problems of hosts.yml: the user's own path, and words that say what would be right."""
+"""What pydantic found wrong, as problems of hosts.yml: the user's own path, and what would be right."""
 
 from __future__ import annotations
 
@@ -6,27 +6,29 @@ import re
 from collections.abc import Iterable
 from difflib import get_close_matches
 from types import UnionType
-from typing import Annotated, Any, Union, get_args, get_origin
+from typing import Annotated, Union, get_args, get_origin
 
 from pydantic import BaseModel
 from pydantic_core import ErrorDetails
 
 from fleet.inventory.document import Map, Path, line_of
-from fleet.inventory.fields import kind_of
-from fleet.inventory.guest import FAMILIES, NO_SETTINGS, ContainerLayer, Layer
-from fleet.inventory.hosts_file import HostsFile
+from fleet.inventory.shape.fields import kind_of
+from fleet.inventory.shape.guest import FAMILIES, NO_SETTINGS, ContainerLayer, Layer
+from fleet.inventory.shape.hosts_file import HostsFile
 
 #: What people write for a key that is called otherwise here.
 OTHER_NAMES = {
-    "id": "vmid", "ctid": "vmid", "ram": "memory", "mem": "memory", "cpu": "cores", "cpus": "cores", "vcpus": "cores",
-    "disk": "rootfs", "root": "rootfs", "os": "template", "image": "template", "ostemplate": "template",
-    "autostart": "onboot", "start_on_boot": "onboot", "order": "startup", "boot": "startup", "notes": "description",
-    "comment": "description", "ip": "net0", "network": "net0", "bridge": "net0", "mac": "net0", "dns": "nameserver",
-    "privileged": "unprivileged", "running": "started", "state": "started", "needs": "depends_on", "requires": "depends_on",
+    "id": "vmid", "ctid": "vmid", "ram": "memory", "mem": "memory", "cpu": "cores", "cpus": "cores",
+    "vcpus": "cores", "disk": "rootfs", "root": "rootfs", "os": "template", "image": "template",
+    "ostemplate": "template", "autostart": "onboot", "start_on_boot": "onboot", "order": "startup",
+    "boot": "startup", "notes": "description", "comment": "description", "ip": "net0", "network": "net0",
+    "bridge": "net0", "mac": "net0", "dns": "nameserver", "privileged": "unprivileged",
+    "running": "started", "state": "started", "needs": "depends_on", "requires": "depends_on",
     "volumes": "mounts", "devices": "dev0", "device": "dev0", "profile": "profiles", "extends": "profiles",
     "lxc": "raw", "sshkeys": "ssh-public-keys", "authorized_keys": "ssh-public-keys", "ports": "firewall",
-    "host": "node", "guests": "containers", "lxcs": "containers", "vms": "containers", "networks": "network",
-    "hostname": "name", "ip_address": "address", "key": "identity-file", "ssh_key": "identity-file", "tz": "timezone",
+    "host": "node", "guests": "containers", "lxcs": "containers", "vms": "containers",
+    "networks": "network", "hostname": "name", "ip_address": "address", "key": "identity-file",
+    "ssh_key": "identity-file", "tz": "timezone",
 }  # fmt: skip
 
 
@@ -48,7 +50,7 @@ class Findings:
         self.warnings.setdefault((path, text), line_of(self._top, path))
 
     def spoiled(self, *start: str | int) -> bool:
-        """True if something at or below this path could not be used: what is missing there may be no fault of its own."""
+        """True if something at, above or below this path was wrong, and what is missing there follows."""
         return any(path[: len(start)] == start or start[: len(path)] == path for path in self.broken)
 
 
@@ -147,13 +149,13 @@ def nearest(word: str, known: Iterable[str]) -> str:
 
 def model_at(loc: Iterable[str | int]) -> type[BaseModel] | None:
     """The model that describes this place of hosts.yml."""
-    kinds: list[Any] = [HostsFile]
+    kinds: list[object] = [HostsFile]
     for part in loc:
         kinds = [inner for kind in kinds for inner in _step(kind, part)]
     return next((kind for kind in kinds if isinstance(kind, type) and issubclass(kind, BaseModel)), None)
 
 
-def _step(kind: Any, part: str | int) -> list[Any]:
+def _step(kind: object, part: str | int) -> list[object]:
     if isinstance(kind, type) and issubclass(kind, BaseModel):
         fields = [
             field.annotation for name, field in kind.model_fields.items() if part in (field.alias, name)
@@ -164,7 +166,7 @@ def _step(kind: Any, part: str | int) -> list[Any]:
     return []
 
 
-def _plain(annotation: Any) -> list[Any]:
+def _plain(annotation: object) -> list[object]:
     """The types of an annotation, without Annotated and Optional around them."""
     origin = get_origin(annotation)
     if origin is Annotated:

@@ -19,10 +19,10 @@ from fleet.inventory.checks import Guest, Scene, check
 from fleet.inventory.checks.network import bridges
 from fleet.inventory.document import DocumentError, List, Map
 from fleet.inventory.document import Path as Place
-from fleet.inventory.hosts_file import HostsFile
 from fleet.inventory.merge import merge_all
 from fleet.inventory.problems import Findings, said, shown, user_path
 from fleet.inventory.secret import in_clear
+from fleet.inventory.shape.hosts_file import HostsFile
 from fleet.inventory.values import Inventory, Node
 
 #: Sections that no domain acts on yet.
@@ -43,7 +43,7 @@ def load_file(path: Path) -> Inventory:
 
 @contextmanager
 def _no_garbage_collection() -> Iterator[None]:
-    """Some 100,000 values without a circle are made; looking for garbage among them would take a third of the time."""
+    """Some 100,000 values without a circle are made: looking for garbage would take a third of the time."""
     was_on = gc.isenabled()
     gc.disable()
     try:
@@ -84,7 +84,7 @@ def load_bytes(data: bytes, path: Path) -> Inventory:
 
 
 def _validated(top: Map, findings: Findings, secret: set[Place]) -> HostsFile | None:
-    """The typed file. What is wrong is said and taken out, so that the rest can be checked, too; None: nothing is left."""
+    """The typed file. What is wrong is said and taken out, so that the rest can be checked."""
     raw: Map = top
     for _ in range(8):
         try:
@@ -124,7 +124,7 @@ def _put_in_for_lost(raw: Map) -> None:
 
 
 def _take_out(raw: Map, place: Place) -> None:
-    """Remove the deepest part of the place that is there; the whole of what lacks a part that must be there."""
+    """Remove the deepest part of the place that is there: the whole of what lacks something."""
     trail: list[tuple[Map | List, str | int]] = []
     value: object = raw
     for part in place:

@@ -1,4 +1,4 @@
-"""docs/hosts-yml.md: every key of hosts.yml with its type and meaning, written from the types that read it."""
+"""docs/hosts-yml.md: every key of hosts.yml, its type and meaning, written from the types that read it."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from fleet.inventory.schema import schema
 _INTRO = """\
 # hosts.yml, key by key
 
-This page is made from the types that read hosts.yml (`inv inventory.reference --out docs/hosts-yml.md`); a test
-keeps it current. For editors the same is in `hosts.schema.json`: begin the file with
+This page is made from the types that read hosts.yml (`inv inventory.reference --out docs/hosts-yml.md`); a
+test keeps it current. For editors the same is in `hosts.schema.json`: begin the file with
 
 ```yaml
 # yaml-language-server: $schema=hosts.schema.json
@@ -22,18 +22,21 @@ keeps it current. For editors the same is in `hosts.schema.json`: begin the file
 
 ## Rules
 
-- **Three layers.** `defaults`, then the `profiles` of a container in their order, then the container itself. A
-  single value overrides; property strings (`netN`, `rootfs`, `mpN`, `devN`, `features`, `startup`) and sections
-  merge key by key; `tags` and `mounts` add up; `null` unsets what a weaker layer says. Profiles may name `profiles`
-  of their own, which are merged below them.
-- **Proxmox's own names and values.** A line of `pct config` pastes in unchanged. Property strings may be written as
-  mappings: `features: {nesting: true}` is `features: nesting=1`, `rootfs: {storage: guests, size: 8G}` is
-  `rootfs: guests:8`. A volume's name (`guests:subvol-100-disk-0,size=8G`) is Proxmox's business and is not compared.
-- **No YAML surprises.** What a value means is decided by its key: `mode: 0660`, `on`, `1:30`, `11:22:33:44:55:66` and
-  `25.10` stay what you typed, with or without quotes. Truth is written 1, on, yes, true or 0, off, no, false.
-- **Secrets are references**: `env:NAME`, `file:PATH` or `command:...`, found on your side when they are needed. A
-  secret in clear is an error, wherever it stands.
-- **What fleet does not manage yet** is checked all the same, and said in every plan as "declared, not managed yet".
+- **Three layers.** `defaults`, then the `profiles` of a container in their order, then the container itself.
+  A single value overrides; property strings (`netN`, `rootfs`, `mpN`, `devN`, `features`, `startup`) and
+  sections merge key by key; `tags` and `mounts` add up; `null` unsets what a weaker layer says. Profiles may
+  name `profiles` of their own, which are merged below them.
+- **Proxmox's own names and values.** A line of `pct config` pastes in unchanged. Property strings may be
+  written as mappings: `features: {nesting: true}` is `features: nesting=1`, and
+  `rootfs: {storage: guests, size: 8G}` is `rootfs: guests:8`. A volume's name
+  (`guests:subvol-100-disk-0,size=8G`) is Proxmox's business and is not compared.
+- **No YAML surprises.** What a value means is decided by its key: `mode: 0660`, `on`, `1:30`,
+  `11:22:33:44:55:66` and `25.10` stay what you typed, with or without quotes. Truth is written 1, on, yes,
+  true or 0, off, no, false.
+- **Secrets are references**: `env:NAME`, `file:PATH` or `command:...`, found on your side when they are
+  needed. A secret in clear is an error, wherever it stands.
+- **What fleet does not manage yet** is checked all the same, and every plan names it as "declared, not
+  managed yet".
 
 """
 
@@ -53,7 +56,11 @@ def reference() -> str:
         if name == "ContainerLayer":  # the same keys as Layer, and few of its own
             layer = models["Layer"]["properties"]
             own = {key: each for key, each in models[name]["properties"].items() if key not in layer}
-            parts += [_heading(name), "Everything of [Layer](#layer), and:\n\n", *_table({**models[name], "properties": own, "patternProperties": {}})]
+            parts += [
+                _heading(name),
+                "Everything of [Layer](#layer), and:\n\n",
+                *_table({**models[name], "properties": own, "patternProperties": {}}),
+            ]
             continue
         parts += [_heading(name), f"{_said(models[name])}\n\n", *_table(models[name])]
         queue += _models(models[name])
@@ -83,7 +90,7 @@ def _models(model: Mapping[str, Any]) -> Iterator[str]:
         yield from _references(each)
 
 
-def _references(value: Any) -> Iterator[str]:
+def _references(value: object) -> Iterator[str]:
     if isinstance(value, dict):
         if "$ref" in value:
             yield value["$ref"].rsplit("/", 1)[-1]
@@ -126,7 +133,11 @@ def _kind(each: Mapping[str, Any]) -> str:
     kinds = kind if isinstance(kind, list) else [kind]
     if kind == "object" and "patternProperties" in each:
         return f"names, each {_kind(next(iter(each['patternProperties'].values())))}"
-    if "object" in kinds and "additionalProperties" in each and isinstance(each["additionalProperties"], dict):
+    if (
+        "object" in kinds
+        and "additionalProperties" in each
+        and isinstance(each["additionalProperties"], dict)
+    ):
         return f"names, each {_kind(each['additionalProperties'])}" if kind == "object" else "text or mapping"
     if kind == "array":
         return f"list of {_kind(each.get('items', {}))}"

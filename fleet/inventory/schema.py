@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from fleet.inventory.hosts_file import HostsFile
+from fleet.inventory.shape.hosts_file import HostsFile
 
 
 def schema() -> dict[str, Any]:

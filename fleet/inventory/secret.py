@@ -13,7 +13,7 @@ FORMS = "env:NAME, file:PATH or command:..."
 
 @dataclass(frozen=True, slots=True)
 class SecretRef:
-    """Where a secret is to be had: an environment variable, a file or a command's output, on the operator's side."""
+    """Where a secret is to be had, on the operator's side: a variable, a file or a command's output."""
 
     kind: str  # env, file or command
     target: str
@@ -23,7 +23,7 @@ class SecretRef:
 
 
 def parse_ref(text: str) -> SecretRef:
-    """The reference of `env:NAME`, `file:PATH` or `command:...`; ValueError, never showing the text, if it is none."""
+    """The reference of env:NAME, file:PATH or command:...; ValueError, not showing it, for other texts."""
     kind, colon, target = text.partition(":")
     if not colon or kind not in ("env", "file", "command") or not target.strip():
         raise ValueError(f"a secret cannot stand here in clear; write where it is to be had: {FORMS}")
@@ -32,8 +32,8 @@ def parse_ref(text: str) -> SecretRef:
     return SecretRef(kind, target)
 
 
-_SECRET_WORD = r"(?:password|passwd|passphrase|secret|token|api_?key|private_?key|preshared_?key|psk|auth_?key|access_?key)"
-_SECRET_KEY = re.compile(rf"(?:^|_){_SECRET_WORD}s?$")
+_NAMED = r"(?:password|passwd|passphrase|secret|token|psk|(?:api|private|preshared|auth|access)_?key)"
+_SECRET_KEY = re.compile(rf"(?:^|_){_NAMED}s?$")
 _PUBLIC_KEY = re.compile(r"(?:^|_)public_?keys?$")
 _REFERENCE = re.compile(r"(?:env|file|command):\s*\S")
 
@@ -63,7 +63,7 @@ _SECRET_VALUES = (
     ),
 )
 _WIREGUARD_KEY = re.compile(r"(?<![A-Za-z0-9+/])[A-Za-z0-9+/]{42}[AEIMQUYcgkosw048]=(?![A-Za-z0-9+/=])")
-_ASSIGNED = re.compile(rf"(?:^|[\s,;_]){_SECRET_WORD}s?=(?!(?:env|file|command):)[^\s,;$]", re.IGNORECASE)
+_ASSIGNED = re.compile(rf"(?:^|[\s,;_]){_NAMED}s?=(?!(?:env|file|command):)[^\s,;$]", re.IGNORECASE)
 
 #: One cheap look that every text without a secret fails: only what passes it is looked at more closely.
 _SUSPECT = re.compile(
@@ -72,7 +72,7 @@ _SUSPECT = re.compile(
 
 
 def in_clear(top: Map) -> list[tuple[Path, str]]:
-    """Path and complaint of every secret that stands in the file in clear; the complaint never shows the value."""
+    """Path and complaint of every secret that stands in clear; the complaint never shows the value."""
     found: list[tuple[Path, str]] = []
     _search(top, (), "", found)
     return found
@@ -110,9 +110,9 @@ def _what(key: str, text: str) -> str | None:
     for pattern, what in _SECRET_VALUES:
         if pattern.search(text):
             return what
-    if _WIREGUARD_KEY.search(text) and not _PUBLIC_KEY.search(key.replace("-", "_").lower()):
-        if not re.search(r"ssh-|ecdsa-|sk-", text):
-            return "a WireGuard key (a public one goes under public-key)"
+    public = _PUBLIC_KEY.search(key.replace("-", "_").lower()) or re.search(r"ssh-|ecdsa-|sk-", text)
+    if _WIREGUARD_KEY.search(text) and not public:
+        return "a WireGuard key (a public one goes under public-key)"
     if _ASSIGNED.search(text) and not _REFERENCE.match(text):
         return "a secret given to a variable"
     return None

@@ -13,7 +13,7 @@ from fleet.domains.guests.spec import Container
 from fleet.domains.storage.spec import StorageSpec
 
 if TYPE_CHECKING:
-    from fleet.inventory.sections import (
+    from fleet.inventory.shape.later import (
         BackupSection,
         FirewallSection,
         HealSection,

@@ -57,7 +57,9 @@ def test_resources_are_as_the_table_says(container: Container, name: str) -> Non
 def test_networks_are_as_the_table_says(container: Container, name: str) -> None:
     row = ROWS[name]
     nets = {
-        (props := parse_props(value))["bridge"]: props for key, value in container.config.items() if key[:3] == "net"
+        (props := parse_props(value))["bridge"]: props
+        for key, value in container.config.items()
+        if key[:3] == "net"
     }
     declared = {bridge: props["ip"].split("/")[0] for bridge, props in nets.items()}
     table = {"vmbr0": row["ip_vmbr0"], "vmbr1": row["ip_vmbr1"]}
@@ -81,11 +83,15 @@ def test_mounts_are_as_the_table_says(container: Container, name: str) -> None:
 
 @each_row
 def test_open_ports_are_as_the_table_says(homelab: Inventory, name: str) -> None:
-    assert {each.port for each in homelab.declared[name].open_ports} == set(ROWS[name]["firewall_accept_in"].split())
+    assert {each.port for each in homelab.declared[name].open_ports} == set(
+        ROWS[name]["firewall_accept_in"].split()
+    )
 
 
 @each_row
-def test_gpu_devices_are_mapped_where_the_table_says(homelab: Inventory, container: Container, name: str) -> None:
+def test_gpu_devices_are_mapped_where_the_table_says(
+    homelab: Inventory, container: Container, name: str
+) -> None:
     devices = {parse_props(value)["path"] for key, value in container.config.items() if key[:3] == "dev"}
     wanted = {"/dev/dri/card0", "/dev/dri/renderD128"} if ROWS[name]["gpu"] == "1" else set()
     assert devices == wanted
@@ -126,7 +132,9 @@ def test_the_datasets_are_those_of_the_homelab(homelab: Inventory) -> None:
 
 def test_docker_volumes_fit_into_their_dataset(homelab: Inventory) -> None:
     dataset = next(each for each in homelab.storage.datasets if each.name == "tank/docker")
-    volumes = [mount.size or 0 for each in homelab.containers for mount in each.mounts if mount.storage == "docker"]
+    volumes = [
+        mount.size or 0 for each in homelab.containers for mount in each.mounts if mount.storage == "docker"
+    ]
     assert len(volumes) == sum("docker" in row["mounts"].split() for row in ROWS.values())
     assert dataset.quota == 128 * GIB
     assert sum(volumes) <= dataset.quota

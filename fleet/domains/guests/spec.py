@@ -15,7 +15,9 @@ class Mount:
     bind: str | None  # the path on the host
     storage: str | None
     size: int | None  # bytes
-    options: tuple[tuple[str, str], ...] = ()  # the others: backup, ro, acl ...; Proxmox's printed values, sorted
+    options: tuple[
+        tuple[str, str], ...
+    ] = ()  # the others: backup, ro, acl ...; Proxmox's printed values, sorted
 
 
 @dataclass(frozen=True, slots=True)

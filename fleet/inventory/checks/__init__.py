@@ -1,4 +1,4 @@
-"""What no single value can show: containers checked against each other, the node, its bridges and its storage."""
+"""What no single value can show: containers against each other, the node, its bridges, its storage."""
 
 from fleet.inventory.checks import network, order, sections, storage, unique
 from fleet.inventory.checks.scene import Guest, Scene

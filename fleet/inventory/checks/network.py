@@ -7,9 +7,9 @@ from ipaddress import IPv4Address, IPv4Network
 from typing import Any
 
 from fleet.inventory.checks.scene import Guest, Scene
-from fleet.inventory.hosts_file import HostsFile
-from fleet.inventory.net_fields import ipv4_interface
 from fleet.inventory.problems import nearest
+from fleet.inventory.shape.hosts_file import HostsFile
+from fleet.inventory.shape.net_fields import ipv4_interface
 from fleet.inventory.values import Bridge
 
 
@@ -30,7 +30,8 @@ def check_bridges(scene: Scene) -> None:
         said, path = scene.hosts.network.bridges[name], ("network", "bridges", name)
         if said.address and said.subnet and str(bridge.network) != said.subnet:
             scene.error(
-                (*path, "subnet"), f"{said.subnet} is not the network of address {said.address}; leave subnet out"
+                (*path, "subnet"),
+                f"{said.subnet} is not the network of address {said.address}; leave subnet out",
             )
         if bridge.gateway and bridge.network and IPv4Address(bridge.gateway) not in bridge.network:
             scene.error((*path, "gateway"), f"{bridge.gateway} is outside of {bridge.network}")
@@ -88,7 +89,9 @@ def _address(scene: Scene, guest: Guest, key: str, net: Mapping[str, Any], bridg
             return
         if interface.network != bridge.network:
             right = f"{interface.ip}/{bridge.network.prefixlen}"
-            text = f"{ip} has another prefix length than {bridge.name}'s subnet {bridge.network}; write {right}"
+            text = (
+                f"{ip} has another prefix length than {bridge.name}'s subnet {bridge.network}; write {right}"
+            )
             scene.error(scene.where(guest, key, "ip"), text)
             return
     if gw is None:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from fleet.inventory.checks.scene import Guest, Scene
-from fleet.inventory.fields import MIB
 from fleet.inventory.figures import gib
 from fleet.inventory.problems import nearest
+from fleet.inventory.shape.fields import MIB
 
 
 def check(scene: Scene) -> None:
@@ -42,8 +42,8 @@ def _order(scene: Scene, guest: Guest, needed: Guest) -> None:
     elif _place(guest) < _place(needed):
         scene.error(
             scene.where(guest, "startup" if "startup" in guest.values else "depends_on"),
-            f"{guest.name} ({_said(guest)}) starts before {needed.name} ({_said(needed)}), on which it depends;"
-            f" give {needed.name} a smaller startup order",
+            f"{guest.name} ({_said(guest)}) starts before {needed.name} ({_said(needed)}),"
+            f" on which it depends; give {needed.name} a smaller startup order",
         )
 
 

@@ -1,4 +1,4 @@
-"""What every check sees: the typed file, where things stand in it, its containers, and the findings so far."""
+"""What every check sees: the typed file, where things stand in it, its containers, the findings."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from typing import Any
 
 from fleet.domains.guests.spec import Container
 from fleet.inventory.document import Map, Path
-from fleet.inventory.hosts_file import HostsFile
 from fleet.inventory.merge import Merged, where
 from fleet.inventory.problems import Findings
+from fleet.inventory.shape.hosts_file import HostsFile
 from fleet.inventory.values import Bridge
 from fleet.tools.pct.keys import family
 

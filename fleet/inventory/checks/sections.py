@@ -1,4 +1,4 @@
-"""The sections whose domain is still to come name only guests, bridges, storages and networks that are there."""
+"""Sections whose domain is still to come name only guests, bridges and networks that are there."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from fleet.inventory.checks.scene import Scene
 from fleet.inventory.checks.storage import check_archives
 from fleet.inventory.document import Path
-from fleet.inventory.net_fields import subnet
 from fleet.inventory.problems import nearest
+from fleet.inventory.shape.net_fields import subnet
 
 
 def check(scene: Scene) -> None:
@@ -66,5 +66,7 @@ def _sources(scene: Scene) -> None:
         try:
             subnet(source if "/" in source else f"{source}/32")
         except ValueError:
-            text = f"{source!r} is neither an alias of firewall.aliases nor a network{nearest(source, aliases)}"
+            text = (
+                f"{source!r} is neither an alias of firewall.aliases nor a network{nearest(source, aliases)}"
+            )
             scene.error(path, text)

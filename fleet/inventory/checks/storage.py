@@ -1,4 +1,4 @@
-"""Datasets, storages and templates fit together, and guests name only what is there and holds what they want."""
+"""Datasets, storages and templates fit together; guests name only what is there and holds what they want."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from fleet.inventory.checks.scene import Guest, Scene
 from fleet.inventory.document import Path
 from fleet.inventory.figures import gib
 from fleet.inventory.problems import nearest
-from fleet.inventory.sections import StorageEntry
+from fleet.inventory.shape.storage import StorageEntry
 
 _ONLY = {"zfspool": ("pool", "sparse", "mountpoint", "blocksize"), "dir": ("path", "is_mountpoint", "shared")}
 
@@ -20,7 +20,9 @@ def check_storage(scene: Scene) -> None:
         if pool not in section.pools and not scene.findings.spoiled("storage", "pools"):
             scene.error(path, f"{pool!r} is no pool of storage.pools{nearest(pool, section.pools)}")
         if mountpoint and mountpoint.startswith("/") and places.setdefault(mountpoint, name) != name:
-            scene.error((*path, "mountpoint"), f"{mountpoint} is the mountpoint of {places[mountpoint]} already")
+            scene.error(
+                (*path, "mountpoint"), f"{mountpoint} is the mountpoint of {places[mountpoint]} already"
+            )
         if (dataset.owner or dataset.mode) and mountpoint in ("none", "legacy"):
             key = "owner" if dataset.owner else "mode"
             scene.error((*path, key), f"a dataset that is not mounted (mountpoint: {mountpoint}) has none")
@@ -97,8 +99,12 @@ def check_guest(scene: Scene, guest: Guest) -> None:
 def _template(scene: Scene, template: str) -> str | None:
     known = scene.hosts.storage.templates
     if ":" in template:
-        return _unfit(scene, template.split(":")[0], "vztmpl")
-    if template.startswith("/") or template in known or scene.findings.spoiled("storage", "templates", template):
+        return _unfit(scene, template.split(":", maxsplit=1)[0], "vztmpl")
+    if (
+        template.startswith("/")
+        or template in known
+        or scene.findings.spoiled("storage", "templates", template)
+    ):
         return None
     return f"{template!r} is no template of storage.templates{nearest(template, known)}"
 
@@ -111,13 +117,15 @@ def _mount(scene: Scene, guest: Guest, mount: Mount) -> None:
         places = [each.mountpoint for each in scene.hosts.storage.datasets.values() if each.mountpoint]
         within = any(mount.bind == place or mount.bind.startswith(f"{place}/") for place in places)
         if not within and not scene.findings.spoiled("storage"):
-            text = f"{mount.bind} is the mountpoint of no dataset declared here; it has to be on the node already"
+            text = f"{mount.bind} is in no dataset declared here; it has to be on the node already"
             scene.warning(_path(scene, guest, mount), text)
 
 
 def _quotas(scene: Scene, guest: Guest, container: Container) -> None:
     """Proxmox's user quotas need a privileged guest and a storage that knows them."""
-    volumes: list[tuple[Mount | None, str, tuple[tuple[str, str], ...]]] = [(None, container.rootfs_storage, container.rootfs_options)]
+    volumes: list[tuple[Mount | None, str, tuple[tuple[str, str], ...]]] = [
+        (None, container.rootfs_storage, container.rootfs_options)
+    ]
     volumes += [(mount, mount.storage or "", mount.options) for mount in container.mounts]
     for mount, storage, options in volumes:
         if ("quota", "1") not in options:

@@ -42,7 +42,8 @@ def check(scene: Scene) -> None:
             line = line_of(scene.top, owner.path(scene))
             scene.error(
                 claim.path(scene),
-                f"{claim.shown} is {owner.who}'s already (line {line}); give one of them another {_AGAIN[claim.kind]}",
+                f"{claim.shown} is {owner.who}'s already (line {line});"
+                f" give one of them another {_AGAIN[claim.kind]}",
             )
 
 
@@ -58,7 +59,9 @@ def _of(guest: Guest) -> Iterator[_Claim]:
         for part in ("ip", "ip6"):
             if "/" in (config := net.get(part, "")):
                 ip = config.split("/")[0] if part == "ip" else str(ip_address(config.split("/")[0]))
-                lan = f"{ip}@{net['tag']}" if "tag" in net else ip  # the same address may be used in two VLANs
+                lan = (
+                    f"{ip}@{net['tag']}" if "tag" in net else ip
+                )  # the same address may be used in two VLANs
                 yield _Claim("ip", lan, f"the address {ip}", name, guest, (key, part))
 
 
@@ -66,10 +69,16 @@ def _of_the_node(scene: Scene) -> Iterator[_Claim]:
     for name, bridge in scene.bridges.items():
         path: Path = ("network", "bridges", name)
         if bridge.address:
-            yield _Claim("ip", bridge.address, f"the address {bridge.address}", "the node", None, (*path, "address"))
+            yield _Claim(
+                "ip", bridge.address, f"the address {bridge.address}", "the node", None, (*path, "address")
+            )
         if bridge.gateway and bridge.ports:  # without ports the gateway is one of the guests
-            yield _Claim("ip", bridge.gateway, f"the address {bridge.gateway}", "the gateway", None, (*path, "gateway"))
+            yield _Claim(
+                "ip", bridge.gateway, f"the address {bridge.gateway}", "the gateway", None, (*path, "gateway")
+            )
     server = scene.hosts.wireguard.server if scene.hosts.wireguard else None
     for name, peer in server.peers.items() if server else ():
         path = ("wireguard", "server", "peers", name, "address")
-        yield _Claim("ip", peer.address, f"the address {peer.address}", f"the WireGuard peer {name}", None, path)
+        yield _Claim(
+            "ip", peer.address, f"the address {peer.address}", f"the WireGuard peer {name}", None, path
+        )

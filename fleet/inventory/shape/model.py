@@ -1,4 +1,4 @@
-"""What every section of hosts.yml has in common: frozen, no unknown keys, an empty section is one without keys."""
+"""What all sections of hosts.yml share: frozen, no unknown keys, an empty section is one without keys."""
 
 from __future__ import annotations
 
@@ -9,18 +9,20 @@ from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema, PydanticCustomError
 
 from fleet.inventory.document import List, Map
-from fleet.inventory.fields import kind_of
+from fleet.inventory.shape.fields import kind_of
 from fleet.tools.props import parse_props
 
 
 class Section(BaseModel):
     """A mapping of hosts.yml. Descriptions of the fields are its documentation."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", validate_by_alias=True, validate_by_name=False, defer_build=True)
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", validate_by_alias=True, validate_by_name=False, defer_build=True
+    )
 
     @model_validator(mode="before")
     @classmethod
-    def _empty_is_absent(cls, value: Any) -> Any:
+    def _empty_is_absent(cls, value: object) -> object:
         if value is None:
             return {}
         if not isinstance(value, dict):
@@ -44,14 +46,16 @@ class Section(BaseModel):
 
 
 class Props(BaseModel):
-    """A Proxmox property string, or the same as a mapping; an explicit null takes an inherited property away."""
+    """A Proxmox property string, or the same as a mapping; null takes an inherited property away."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", validate_by_alias=True, validate_by_name=False, defer_build=True)
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", validate_by_alias=True, validate_by_name=False, defer_build=True
+    )
     default_key: ClassVar[str] = ""
 
     @model_validator(mode="before")
     @classmethod
-    def _from_text(cls, value: Any) -> Any:
+    def _from_text(cls, value: object) -> object:
         if isinstance(value, str):
             try:
                 value = parse_props(value, cls.default_key)

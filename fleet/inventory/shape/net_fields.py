@@ -1,4 +1,4 @@
-"""Addresses, networks and ports as hosts.yml may hold them; limits are Proxmox's own, and no host gets a network's address."""
+"""Addresses, networks and ports as hosts.yml may hold them."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from ipaddress import (
 )
 from typing import Annotated
 
-from fleet.inventory.fields import Reads, text
+from fleet.inventory.shape.fields import Reads, text
 
 
 def mac(value: object) -> str:

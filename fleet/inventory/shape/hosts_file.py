@@ -4,22 +4,21 @@ from __future__ import annotations
 
 from pydantic import Field
 
-from fleet.inventory.fields import GuestName, Text
-from fleet.inventory.guest import ContainerLayer, Layer
-from fleet.inventory.model import Section
-from fleet.inventory.props import SharedMount
-from fleet.inventory.sections import (
+from fleet.inventory.shape.fields import GuestName, Text
+from fleet.inventory.shape.guest import ContainerLayer, Layer
+from fleet.inventory.shape.later import (
     BackupSection,
     FirewallSection,
     HealSection,
     MonitoringSection,
-    NetworkSection,
-    NodeSection,
     NotificationSection,
-    StorageSection,
     UpgradeSection,
     WireguardSection,
 )
+from fleet.inventory.shape.model import Section
+from fleet.inventory.shape.node import NetworkSection, NodeSection
+from fleet.inventory.shape.props import SharedMount
+from fleet.inventory.shape.storage import StorageSection
 
 
 class HostsFile(Section):

@@ -5,19 +5,12 @@ from __future__ import annotations
 import re
 from typing import Annotated, Any, Literal
 
-from pydantic import (
-    BeforeValidator,
-    Field,
-    GetJsonSchemaHandler,
-    WithJsonSchema,
-    model_validator,
-)
+from pydantic import BeforeValidator, Field, GetJsonSchemaHandler, WithJsonSchema, model_validator
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema, PydanticCustomError
 
 from fleet.inventory.document import Map
-from fleet.inventory.fields import (
-    AbsolutePath,
+from fleet.inventory.shape.fields import (
     Bool,
     Description,
     DnsName,
@@ -25,24 +18,24 @@ from fleet.inventory.fields import (
     GuestName,
     IpList,
     Mib,
-    PublicKey,
-    Reads,
+    Names,
     SwapMib,
     Tags,
     Text,
     Vmid,
     Volid,
-    Zone,
     decimal,
+    kind_of,
     text,
     whole,
-    words,
 )
-from fleet.inventory.model import Section
-from fleet.inventory.net_fields import ProtoPort
-from fleet.inventory.props import Dev, Features, MountPoint, Net, Rootfs, Startup
+from fleet.inventory.shape.guest_sections import GuestBackup, GuestFirewall, GuestMonitor, Service
+from fleet.inventory.shape.host_fields import PublicKey, Zone
+from fleet.inventory.shape.lxc_fields import Entrypoint, Env, Raw
+from fleet.inventory.shape.model import Section
+from fleet.inventory.shape.props import Dev, Features, MountPoint, Net, Rootfs, Startup
 
-#: Families of numbered keys: name, type, highest number. In the models each is one field, `net[n]`, as Proxmox writes it.
+#: Families of numbered keys: name, type, highest number. In `Layer` each is one field, `net[n]`.
 FAMILIES: dict[str, tuple[type, int]] = {"net": (Net, 31), "mp": (MountPoint, 255), "dev": (Dev, 255)}
 
 #: Lines of `pct config` that are no settings, and what to do with them.
@@ -57,80 +50,21 @@ NO_SETTINGS = {
 _NUMBERED = re.compile(r"(net|mp|dev|unused)([0-9]+)")
 
 
-def _raw_lines(value: object) -> tuple[str, ...]:
-    """`lxc.key: value` lines, from a list or a block of text, as Proxmox writes them."""
-    if isinstance(value, Map):
-        lines = [f"{key}: {text(each)}" for key, each in value.items()]
-    elif isinstance(value, list):
-        lines = [text(line) if isinstance(line, str) else _single(line) for line in value]
-    else:
-        lines = text(value).splitlines()
-    return tuple(_raw_line(line.strip()) for line in lines if line.strip())
-
-
-def _single(line: object) -> str:
-    if isinstance(line, Map) and len(line) == 1:
-        return f"{next(iter(line))}: {text(next(iter(line.values())))}"
-    raise ValueError("must be a list of lines like 'lxc.mount.entry: /srv srv none bind'")
-
-
-#: Keys of LXC that Proxmox passes on (pve-facts 1.6).
-_RAW_KEYS = re.compile(
-    r"lxc\.(?:apparmor\.[a-z_.]+|include|arch|uts\.name|signal\.[a-z]+|init\.[a-z]+|pty\.max|console\.[a-z.]+|tty\.max"
-    r"|devtty\.dir|hook\.[a-z.-]+|hook|autodev(?:\.[a-z.]+)?|kmsg|mount\.(?:fstab|entry|auto)|mount|rootfs\.mount|cap\.(?:drop|keep)"
-    r"|seccomp\.(?:profile|[a-z.]+)|selinux\.[a-z.]+|notify\.[a-z.]+|idmap|log\.[a-z]+|start\.[a-z]+|group"
-    r"|environment(?:\.[a-z]+)?|cgroup2\.[a-z0-9_.]+|prlimit\.[a-z]+|net(?:\.[0-9]+)?\.[a-z0-9_.]+|sysctl\.[a-z0-9_.-]+|monitor\.[a-z.]+|no_new_privs)"
-)
-
-
-def _raw_line(line: str) -> str:
-    match = re.fullmatch(r"(lxc\.[a-zA-Z0-9_.-]+)\s*[:=]\s*(\S.*)?", line)
-    if not match:
-        raise ValueError(f"{line!r} is no lxc line; write it like 'lxc.mount.entry: /srv srv none bind'")
-    key, value = match[1], (match[2] or "").strip()
-    if re.search(r"[\x00-\x08\x0a-\x1f\x7f]", line):
-        raise ValueError(f"{key}: a line cannot hold control characters")
-    if key in ("lxc.rootfs.path", "lxc.rootfs.options"):
-        raise ValueError(f"{key} is Proxmox's own; it refuses this line (use rootfs)")
-    if key.startswith("lxc.cgroup."):
-        raise ValueError(
-            f"{key} is cgroup v1, which LXC ignores; write lxc.cgroup2.{key.removeprefix('lxc.cgroup.')}"
-        )
-    if not _RAW_KEYS.fullmatch(key):
-        raise ValueError(f"{key} is no key that Proxmox passes on to LXC")
-    return f"{key}: {value}"
-
-
-def _env(value: object) -> str:
-    """NAME=VALUE of a text, or of a mapping with one entry."""
-    entries = (
-        [f"{key}={text(each)}" for key, each in value.items()]
-        if isinstance(value, Map)
-        else text(value).split("\0")
-    )
-    for entry in entries:
-        if not re.fullmatch(r"[A-Za-z0-9_]+=[^\x00-\x08\x0a-\x1f\x7f]*", entry):
-            raise ValueError(f"{entry!r} is no variable; write NAME=VALUE, or a mapping")
-    if len(entries) != 1:
-        raise ValueError(
-            "pct can set one variable only; write the others under raw: 'lxc.environment: NAME=VALUE'"
-        )
-    return entries[0]
-
-
-def _mounts(value: object) -> dict[str, Any]:
-    """What a guest says of each shared mount: {data: {}, docker: {size: 24G}}; None takes an inherited one away."""
+def _mounts(value: object) -> dict[str, object]:
+    """What is said of each shared mount: {data: {}, docker: {size: 24G}}; None takes one away."""
     if isinstance(value, str):
         value = re.split(r"[\s,;]+", value)
     if isinstance(value, Map):
-        entries: list[tuple[str, Any]] = [(name, {} if own is None else own) for name, own in value.items()]
+        entries: list[tuple[str, object]] = [
+            (name, {} if own is None else own) for name, own in value.items()
+        ]
     elif isinstance(value, list):
         entries = []
         for each in value:
             entries.extend(each.items() if isinstance(each, Map) else [(text(each), {})])
     else:
         raise ValueError("must be a list of names of `mounts`: [data, docker]")
-    made: dict[str, Any] = {}
+    made: dict[str, object] = {}
     for name, own in entries:
         if name in made:
             raise ValueError(f"{name!r} is given twice")
@@ -138,96 +72,15 @@ def _mounts(value: object) -> dict[str, Any]:
     return made
 
 
-_NAMES = WithJsonSchema({"type": ["string", "array"], "items": {"type": "string"}})
-Names = Annotated[tuple[Text, ...], words(r"\s;,"), _NAMES]
-Raw = Annotated[
-    tuple[str, ...], Reads(_raw_lines, {"type": ["string", "array"], "items": {"type": "string"}})
-]
-Env = Annotated[str, Reads(_env, {"type": ["string", "object"], "additionalProperties": {"type": "string"}})]
 Mounts = Annotated[
     dict[str, MountPoint | None],
     BeforeValidator(_mounts),
     WithJsonSchema({"type": ["string", "array"], "items": {"type": ["string", "object"]}}),
 ]
-Entrypoint = Annotated[str, Reads(lambda value: _entrypoint(value), {"type": "string"})]
-
-
-def _entrypoint(value: object) -> str:
-    found = text(value)
-    if not re.fullmatch(r"[^\x00-\x08\x0a-\x1f\x7f]+", found):
-        raise ValueError("must be one line without control characters")
-    return found
-
-
-class Rule(Section):
-    """A port that is open, and for whom: `tcp/443`, or `{port: tcp/8080, source: [lan, vpn]}`."""
-
-    port: ProtoPort = Field(description="Protocol and port, or a range: `tcp/21115-21119`.")
-    source: Names = Field((), description="Names of firewall.aliases, or networks; without it: anybody.")
-
-    @classmethod
-    def __get_pydantic_json_schema__(cls, core: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
-        """The port alone, or a mapping."""
-        schema = handler.resolve_ref_schema(handler(core))
-        mapping = {key: schema.pop(key) for key in ("type", "properties", "additionalProperties", "required")}
-        schema["anyOf"] = [{"type": "string"}, mapping]
-        return schema
-
-    @model_validator(mode="before")
-    @classmethod
-    def _short(cls, value: Any) -> Any:
-        return {"port": value} if isinstance(value, str) else value
-
-
-class GuestFirewall(Section):
-    """What is let in to a guest; everything else is dropped."""
-
-    accept_in: tuple[Rule, ...] = Field(
-        (), description="Open ports: `[tcp/32400, {port: tcp/8080, source: lan}]`."
-    )
-
-
-class Service(Section):
-    """The service that a guest runs, which has the guest's name unless it says otherwise."""
-
-    kind: Literal["compose", "systemd", "openrc"] | None = Field(
-        None, description="How it runs: a Docker Compose stack, a systemd unit, or an OpenRC service."
-    )
-    name: Text | None = Field(None, description="Name of the unit, service or stack (default: the guest's).")
-    directory: AbsolutePath | None = Field(
-        None,
-        description="Folder of a Compose stack (default: /docker/NAME, or /opt/NAME in a guest without /docker).",
-    )
-    package: Text | None = Field(None, description="Package to install (default: its name).")
-    ports: tuple[ProtoPort, ...] | None = Field(
-        None, description="Ports it listens on (default: firewall.accept_in)."
-    )
-
-
-class GuestBackup(Section):
-    """How a guest is backed up."""
-
-    snapshots: Bool | None = Field(
-        None, description="Whether it takes part in backup.snapshots (default yes)."
-    )
-    archives: Bool | None = Field(
-        None, description="Whether it also gets vzdump archives, as backup.archives says (default no)."
-    )
-
-
-class GuestMonitor(Section):
-    """How a guest is watched."""
-
-    threshold: Annotated[int, whole(1, 100)] | None = Field(
-        None, description="Percent at which memory or disk raise a warning."
-    )
 
 
 class Layer(Section):
-    """Settings of a container in Proxmox's own names. Layers are merged: defaults, profiles in their order, the container.
-
-    A single value overrides; property strings merge property by property; tags and mounts add up; null unsets.
-    """
+    """Settings of a container in Proxmox's own names: of defaults, of a profile, of the container itself."""
 
     profiles: Names | None = Field(None, description="Names of profiles, merged in this order.")
     template: Text | None = Field(
@@ -264,11 +117,14 @@ class Layer(Section):
         None,
         description="Names of `mounts`, with own properties where wanted: `[data, {docker: {size: 24G}}]`.",
     )
-    mp: dict[str, MountPoint | None] = Field(default_factory=dict, alias="mp[n]", description="Mount points `mp0` to `mp255` of this guest alone."
+    mp: dict[str, MountPoint | None] = Field(
+        default_factory=dict, alias="mp[n]", description="Mount points `mp0` to `mp255` of this guest alone."
     )
-    net: dict[str, Net | None] = Field(default_factory=dict, alias="net[n]", description="Network interfaces `net0` to `net31`."
+    net: dict[str, Net | None] = Field(
+        default_factory=dict, alias="net[n]", description="Network interfaces `net0` to `net31`."
     )
-    dev: dict[str, Dev | None] = Field(default_factory=dict, alias="dev[n]", description="Devices of the host, `dev0` to `dev255`."
+    dev: dict[str, Dev | None] = Field(
+        default_factory=dict, alias="dev[n]", description="Devices of the host, `dev0` to `dev255`."
     )
     features: Features | None = Field(None, description="What it may do beyond the usual.")
     raw: Raw | None = Field(None, description="`lxc.*` lines, for what Proxmox has no key for.")
@@ -322,7 +178,7 @@ class Layer(Section):
 
     @model_validator(mode="before")
     @classmethod
-    def _gather_numbered(cls, value: Any) -> Any:
+    def _gather_numbered(cls, value: object) -> object:
         if not isinstance(value, dict):
             return value
         made: dict[str, Any] = {}
@@ -342,13 +198,13 @@ class Layer(Section):
 
     @model_validator(mode="before")
     @classmethod
-    def _empty_is_absent(cls, value: Any) -> Any:
+    def _empty_is_absent(cls, value: object) -> object:
         """In a layer null is said on purpose: it takes an inherited value away."""
         if value is None:
             return {}
         if isinstance(value, dict):
             return value
-        raise PydanticCustomError("fleet", "must be a mapping of keys, not {what}", {"what": _what(value)})
+        raise PydanticCustomError("fleet", "must be a mapping of keys, not {what}", {"what": kind_of(value)})
 
     @classmethod
     def __get_pydantic_json_schema__(cls, core: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
@@ -376,10 +232,6 @@ class Layer(Section):
             else:
                 made[fields[name].alias or name] = getattr(self, name)
         return made
-
-
-def _what(value: object) -> str:
-    return "a list" if isinstance(value, list) else f"the text {value!r}"
 
 
 class ContainerLayer(Layer):

@@ -1,6 +1,6 @@
 """Proxmox's property strings as types: netN, rootfs, mpN, devN, features, startup (pve-facts 1.4, 1.5, 8).
 
-Every property is optional here, since a layer may give only a part; what is missing after merging is said then.
+Every property is optional, since a layer may give only a part; what is missing after merging is said then.
 """
 
 from __future__ import annotations
@@ -11,10 +11,9 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import Field
 from pydantic_core import PydanticCustomError
 
-from fleet.inventory.fields import (
+from fleet.inventory.shape.fields import (
     AbsolutePath,
     Bool,
-    Device,
     DeviceMode,
     IdMap,
     Interface,
@@ -27,8 +26,9 @@ from fleet.inventory.fields import (
     text,
     whole,
 )
-from fleet.inventory.model import Props
-from fleet.inventory.net_fields import Ipv4, Ipv4Config, Ipv6, Ipv6Config, Mac
+from fleet.inventory.shape.host_fields import Device
+from fleet.inventory.shape.model import Props
+from fleet.inventory.shape.net_fields import Ipv4, Ipv4Config, Ipv6, Ipv6Config, Mac
 from fleet.tools.sizes import parse_size
 
 _OPTIONS = ("discard", "lazytime", "noatime", "nodev", "noexec", "nosuid")
@@ -236,7 +236,7 @@ Slot = Annotated[str, Reads(_slot, {"type": "string", "pattern": "^mp(0|[1-9][0-
 
 
 class SharedMount(MountPoint):
-    """A mount declared once: a directory of the host (`source`), or a kind of volume (`storage` and `size`)."""
+    """A mount declared once: a directory of the host (`source`), or a kind of volume (`storage`, `size`)."""
 
     slot: Slot | None = Field(
         None, description="The key of Proxmox that it takes in a guest: `mp0` to `mp255`. Required."
