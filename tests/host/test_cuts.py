@@ -70,6 +70,22 @@ def test_a_link_that_breaks_during_a_script_is_said_and_the_next_script_runs(
     assert cuttable.run("echo whole") == Output(0, "whole\n", "")
 
 
+def test_a_host_that_is_stuck_is_given_up_in_bounded_time(
+    cuttable: ScriptShell, proxy: Proxy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("fleet.host.ssh.way.KEEPALIVE", 0.2)
+    monkeypatch.setattr("fleet.host.ssh.way.SILENCE", 0.5)
+    assert cuttable.run("sleep 1; echo alive").out == "alive\n"
+    # Connections stand and acknowledge, as those of a host do whose disks no longer answer.
+    threading.Timer(0.4, lambda: setattr(proxy, "frozen", True)).start()
+    began = time.monotonic()
+    with pytest.raises(LinkLost):
+        cuttable.run("sleep 60")
+    assert time.monotonic() - began < 10
+    proxy.frozen = False
+    assert cuttable.run("echo back").out == "back\n"
+
+
 def test_a_script_cut_at_any_moment_runs_at_most_once(
     cuttable: ScriptShell, proxy: Proxy, tmp_path: Path
 ) -> None:

@@ -186,9 +186,16 @@ def test_a_name_that_is_no_file_name_is_refused(here: ScriptShell, name: str) ->
         run_job(here, name, "t", "true")
 
 
-def test_following_an_idle_job_costs_the_host_little(here: ScriptShell) -> None:
-    # Not the job's own cost, but what was forked to follow it: a busy loop would fork hundreds of times.
-    before = int(Path("/proc/stat").read_text().split("processes ")[1].split()[0])
-    run_job(here, "a-1", "t", "sleep 1.2")
-    after = int(Path("/proc/stat").read_text().split("processes ")[1].split()[0])
-    assert after - before < 2000
+def test_an_idle_job_is_looked_at_a_few_times_a_second(
+    here: ScriptShell, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    counting = tmp_path / "bin" / "sleep"
+    counting.parent.mkdir()
+    counting.write_text(f'#!/bin/sh\necho "$1" >>{tmp_path}/sleeps\nexec /bin/sleep "$1"\n')
+    counting.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{counting.parent}:{os.environ['PATH']}")
+    run_job(here, "a-1", "t", "/bin/sleep 1.5")
+    pauses = [float(line) for line in (tmp_path / "sleeps").read_text().split() if line != "0.02"]
+    assert pauses == sorted(pauses)
+    assert pauses[-1] == 0.4
+    assert len(pauses) <= 8

@@ -51,7 +51,11 @@ class ChannelPipe:
         try:
             while sent < len(data) and self._channel.send_ready():
                 sent += self._channel.send(bytes(data[sent : sent + _CHUNK]))
-        except (OSError, EOFError, paramiko.SSHException):  # paramiko says a broken link in each of these ways
+        except (
+            OSError,
+            EOFError,
+            paramiko.SSHException,
+        ):  # paramiko says a broken link in each of these ways
             return sent
         return sent
 

@@ -149,6 +149,8 @@ class SshTransport:
                 f"{self.name}: no connection: {error} ({tries} tries)."
                 " Is the host up, is the address right, does `ssh` reach it from here?"
             ) from error
+        for hop in self._way:
+            hop.watch()
         self.connections += 1
         self._hung_up = False
 

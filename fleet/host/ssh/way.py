@@ -6,6 +6,7 @@ import contextlib
 import shlex
 import socket
 import subprocess
+import threading
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +18,9 @@ from fleet.host.ssh.knownhosts import GLOBAL_FILES, HostKeyPolicy, preferred
 from fleet.host.ssh.login import Logins
 
 CONNECT_TIMEOUT = 10.0
-KEEPALIVE = 15
+#: How often a connection is asked whether it lives, and after what silence it is given up (seconds).
+KEEPALIVE = 15.0
+SILENCE = 30.0
 #: Milliseconds without an acknowledgement until the kernel gives a connection up (tcp(7), TCP_USER_TIMEOUT).
 UNACKNOWLEDGED = 30_000
 #: Output that may be under way before we read it. paramiko's 2 MB make a reader wait for window adjustments.
@@ -45,6 +48,16 @@ class Hop:
         """The link stands."""
         transport = self.connection.client.get_transport()
         return transport is not None and transport.is_active()
+
+    def watch(self) -> None:
+        """From now on, close the connection once it no longer answers.
+
+        The kernel notices a network that is gone (UNACKNOWLEDGED), but not a host that is stuck: its kernel
+        goes on to acknowledge what its sshd never reads. paramiko's own keepalive waits for no answer.
+        """
+        transport = self.connection.client.get_transport()
+        if transport is not None:
+            threading.Thread(target=_watch, args=(transport,), name="ssh keepalive", daemon=True).start()
 
     def close(self) -> None:
         """Close the connection, and a proxy command with it."""
@@ -123,12 +136,23 @@ def _transport_factory(policy: HostKeyPolicy) -> Callable[..., paramiko.Transpor
             if hasattr(socket, "TCP_USER_TIMEOUT"):
                 sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, UNACKNOWLEDGED)
         made = paramiko.Transport(sock, default_window_size=WINDOW, disabled_algorithms=disabled_algorithms)
-        made.set_keepalive(KEEPALIVE)
         offer = made.get_security_options()
         offer.key_types = preferred((key.kind for key in policy.keys), offer.key_types)
         return made
 
     return transport
+
+
+def _watch(transport: paramiko.Transport) -> None:
+    while True:
+        transport.join(KEEPALIVE)
+        if not transport.is_active():
+            return
+        alarm = threading.Timer(SILENCE, transport.close)
+        alarm.daemon = True
+        alarm.start()
+        transport.global_request("keepalive@openssh.com", wait=True)  # any answer will do, and "no" is one
+        alarm.cancel()
 
 
 def _reap(process: subprocess.Popen[bytes]) -> None:
