@@ -1,4 +1,7 @@
-"""The command line of the simulated pct: what is parsed how, and what is refused with which text (recordings 01 and 04)."""
+"""The command line of the simulated pct.
+
+What is parsed how, and what is refused with which text (recordings 01 and 04).
+"""
 
 from __future__ import annotations
 
@@ -16,6 +19,9 @@ RECORDED = Path(__file__).parent / "conformance" / "recordings" / "01-empty.json
 @pytest.fixture(autouse=True)
 def _utf8(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LC_ALL", "C.UTF-8")
+
+
+FAILED = "400 Parameter verification failed.\n"
 
 
 def parsed(verb: str, *words: str) -> Arguments:
@@ -59,7 +65,11 @@ def test_an_ambiguous_option_is_refused(capsys: pytest.CaptureFixture[str]) -> N
 
 def test_a_boolean_takes_the_next_word_unless_that_is_an_option() -> None:
     assert parsed("set", "100", "--onboot", "0").values["onboot"] == "0"
-    assert parsed("set", "100", "--onboot", "--memory", "16").values == {"vmid": "100", "onboot": "1", "memory": "16"}
+    assert parsed("set", "100", "--onboot", "--memory", "16").values == {
+        "vmid": "100",
+        "onboot": "1",
+        "memory": "16",
+    }
 
 
 def test_a_number_after_a_bare_boolean_is_swallowed() -> None:
@@ -81,21 +91,30 @@ def test_all_after_two_dashes_is_left_alone() -> None:
     [
         (["config"], "400 not enough arguments\n"),
         (["list", "extra"], "400 too many arguments\n"),
-        (["config", "abc"], "400 Parameter verification failed.\nvmid: type check ('integer') failed - got 'abc'\n"),
+        (
+            ["config", "abc"],
+            FAILED + "vmid: type check ('integer') failed - got 'abc'\n",
+        ),
         (
             ["config", "5"],
-            "400 Parameter verification failed.\nvmid: invalid format - value does not look like a valid VM ID\n\n",
+            FAILED + "vmid: invalid format - value does not look like a valid VM ID\n\n",
         ),
-        (["set", "100", "--cores", "9999"], "400 Parameter verification failed.\ncores: value must have a maximum value of 8192\n"),
-        (["resize", "100", "rootfs", "abc"], "400 Parameter verification failed.\nsize: value does not match the regex pattern\n"),
+        (
+            ["set", "100", "--cores", "9999"],
+            FAILED + "cores: value must have a maximum value of 8192\n",
+        ),
+        (
+            ["resize", "100", "rootfs", "abc"],
+            FAILED + "size: value does not match the regex pattern\n",
+        ),
         (
             ["restore", "100", "x", "--arch", "z80"],
-            "400 Parameter verification failed.\narch: value 'z80' does not have a value in the enumeration "
+            FAILED + "arch: value 'z80' does not have a value in the enumeration "
             "'amd64, i386, arm64, armhf, riscv32, riscv64'\n",
         ),
         (
             ["create", "100", "x", "--unique", "1"],
-            "400 Parameter verification failed.\nrestore: missing property - 'unique' requires this property\n",
+            FAILED + "restore: missing property - 'unique' requires this property\n",
         ),
     ],
 )

@@ -10,10 +10,16 @@ from hypothesis import strategies as st
 from fleet.lab.sim import conf, pending
 from fleet.lab.sim.conf import Config, Section
 
-VALUES = st.text(string.ascii_letters + string.digits + ":/=,.-_ ", min_size=1, max_size=30).map(str.strip).filter(bool)
+VALUES = (
+    st.text(string.ascii_letters + string.digits + ":/=,.-_ ", min_size=1, max_size=30)
+    .map(str.strip)
+    .filter(bool)
+)
 DESCRIPTIONS = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\r"), max_size=80)
 FREE_KEYS = st.sampled_from(["hostname", "tags", "nameserver", "searchdomain", "startup", "cmode", "arch"])
-RAW = st.tuples(st.sampled_from(["lxc.mount.entry", "lxc.cap.drop", "lxc.cgroup2.devices.allow", "lxc.idmap"]), VALUES)
+RAW = st.tuples(
+    st.sampled_from(["lxc.mount.entry", "lxc.cap.drop", "lxc.cgroup2.devices.allow", "lxc.idmap"]), VALUES
+)
 NAMES = st.from_regex(r"[a-z][a-z0-9_\-]{1,20}", fullmatch=True)
 
 
@@ -29,7 +35,12 @@ def rendered(config: Config) -> str:
     return conf.render(config).decode()
 
 
-@given(section(), st.dictionaries(FREE_KEYS, VALUES, max_size=3), st.dictionaries(NAMES, section(), max_size=3), DESCRIPTIONS)
+@given(
+    section(),
+    st.dictionaries(FREE_KEYS, VALUES, max_size=3),
+    st.dictionaries(NAMES, section(), max_size=3),
+    DESCRIPTIONS,
+)
 def test_what_is_written_is_read_again(
     main: Section, waiting: dict[str, str], snapshots: dict[str, Section], text: str
 ) -> None:
@@ -63,7 +74,8 @@ def test_keys_are_sorted_and_snapshots_come_last() -> None:
     config.pending = {"nameserver": "1.1.1.1"}
     config.snapshots = {"zz": Section({"memory": "1"}), "aa": Section({"memory": "2"})}
     assert rendered(config) == (
-        "arch: amd64\nswap: 64\nlxc.cap.drop: sys_time\n\n[pve:pending]\nnameserver: 1.1.1.1\n\n[aa]\nmemory: 2\n\n[zz]\nmemory: 1\n"
+        "arch: amd64\nswap: 64\nlxc.cap.drop: sys_time\n\n"
+        "[pve:pending]\nnameserver: 1.1.1.1\n\n[aa]\nmemory: 2\n\n[zz]\nmemory: 1\n"
     )
 
 
@@ -81,9 +93,8 @@ def test_a_line_that_is_none_is_warned_about_and_lost() -> None:
 def test_a_bad_value_is_warned_about_and_kept() -> None:
     warnings: list[str] = []
     assert parsed("net5: garbage\n", warnings).keys == {"net5": "garbage"}
-    assert warnings == [
-        "vm 100 - unable to parse value of 'net5' - value without key, but schema does not define a default key"
-    ]
+    reason = "value without key, but schema does not define a default key"
+    assert warnings == [f"vm 100 - unable to parse value of 'net5' - {reason}"]
 
 
 def test_a_raw_line_at_the_end_belongs_to_the_last_snapshot() -> None:
@@ -93,7 +104,9 @@ def test_a_raw_line_at_the_end_belongs_to_the_last_snapshot() -> None:
 
 
 def test_a_raw_line_with_an_equals_sign_is_rewritten_with_a_colon() -> None:
-    assert rendered(parsed("lxc.mount.entry = /a b none bind 0 0\n")) == "lxc.mount.entry: /a b none bind 0 0\n"
+    assert (
+        rendered(parsed("lxc.mount.entry = /a b none bind 0 0\n")) == "lxc.mount.entry: /a b none bind 0 0\n"
+    )
 
 
 def test_an_empty_value_grows_a_blank_once() -> None:
@@ -103,14 +116,22 @@ def test_an_empty_value_grows_a_blank_once() -> None:
 
 
 def test_an_unused_volume_that_is_in_use_is_dropped() -> None:
-    config = Config({"mp0": "btr:100/vm-100-disk-1.raw,mp=/x", "unused0": "btr:100/vm-100-disk-1.raw", "unused1": "btr:100/b.raw"})
+    config = Config(
+        {
+            "mp0": "btr:100/vm-100-disk-1.raw,mp=/x",
+            "unused0": "btr:100/vm-100-disk-1.raw",
+            "unused1": "btr:100/b.raw",
+        }
+    )
     assert rendered(config) == "mp0: btr:100/vm-100-disk-1.raw,mp=/x\nunused1: btr:100/b.raw\n"
 
 
 def test_env_is_written_as_runtime_environment() -> None:
     config = Config({"env": "A=1\0B=x y", "memory": "16"}, [("lxc.cap.drop", "a")])
     text = rendered(config)
-    assert text == "memory: 16\nlxc.environment.runtime: A=1\nlxc.environment.runtime: B=x y\nlxc.cap.drop: a\n"
+    assert (
+        text == "memory: 16\nlxc.environment.runtime: A=1\nlxc.environment.runtime: B=x y\nlxc.cap.drop: a\n"
+    )
     assert parsed(text).keys["env"] == "A=1\0B=x y"
 
 
@@ -135,4 +156,10 @@ def test_a_pending_value_that_changes_nothing_is_dropped() -> None:
 def test_the_table_of_pending_changes_names_old_and_new() -> None:
     config = Config({"memory": "512", "swap": "0", "tags": "a"})
     config.pending = {"memory": "256", "nameserver": "1.1.1.1", "delete": "swap"}
-    assert pending.table(config) == ["cur memory: 512", "new memory: 256", "new nameserver: 1.1.1.1", "del swap: 0", "cur tags: a"]
+    assert pending.table(config) == [
+        "cur memory: 512",
+        "new memory: 256",
+        "new nameserver: 1.1.1.1",
+        "del swap: 0",
+        "cur tags: a",
+    ]

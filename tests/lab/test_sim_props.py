@@ -10,6 +10,10 @@ from fleet.lab.sim import formats, network, props, schema, sizes
 from fleet.lab.sim.props import FormatError
 
 
+NOT_LIKE = "value does not look like a valid"
+UNDEFINED = "property is not defined in schema and the schema does not allow additional properties"
+
+
 def refusal(property_schema: props.Schema, text: str, path: str) -> str:
     with pytest.raises(FormatError) as caught:
         props.parse(property_schema, text, path)
@@ -27,15 +31,20 @@ def test_the_default_key_may_stand_bare() -> None:
         ("bridge=vmbr0", "format error\nnet0.name: property is missing and it is not optional\n"),
         (
             "name=eth0,ip=1.2.3.4",
-            "format error\nnet0.ip: invalid format - value does not look like a valid ipv4 network configuration\n\n",
+            "format error\n"
+            + "net0.ip: invalid format - value does not look like a valid ipv4 network configuration\n\n",
         ),
-        ("name=eth0,gw=xx", "format error\nnet0.gw: invalid format - value does not look like a valid IPv4 address\n\n"),
+        (
+            "name=eth0,gw=xx",
+            "format error\nnet0.gw: invalid format - value does not look like a valid IPv4 address\n\n",
+        ),
         ("garbage", "value without key, but schema does not define a default key\n"),
         ("name=eth0,name=eth1", "duplicate key in comma-separated list property: name\n"),
         ("=x", "missing key in comma-separated list property\n"),
         (
             "name=eth0,x=1",
-            "format error\nnet0.x: property is not defined in schema and the schema does not allow additional properties\n",
+            "format error\n"
+            + "net0.x: property is not defined in schema and the schema does not allow additional properties\n",
         ),
         ("name=eth0,mtu=1", "format error\nnet0.mtu: value must have a minimum value of 64\n"),
         ("name=eth0,firewall=2", "format error\nnet0.firewall: type check ('boolean') failed - got '2'\n"),
@@ -54,7 +63,10 @@ def test_booleans_are_read_in_all_their_spellings() -> None:
 
 def test_an_interface_is_printed_with_its_name_first_and_the_rest_sorted() -> None:
     net = network.parse("ip=10.0.0.2/24,hwaddr=bc:24:11:aa:bb:cc,bridge=vmbr0,name=eth0,gw=10.0.0.1")
-    assert network.render(net) == "name=eth0,bridge=vmbr0,gw=10.0.0.1,hwaddr=bc:24:11:aa:bb:cc,ip=10.0.0.2/24,type=veth"
+    assert (
+        network.render(net)
+        == "name=eth0,bridge=vmbr0,gw=10.0.0.1,hwaddr=bc:24:11:aa:bb:cc,ip=10.0.0.2/24,type=veth"
+    )
 
 
 def test_an_interface_without_an_address_gets_a_new_one_each_time() -> None:
@@ -90,9 +102,17 @@ def accepted(check: props.FormatCheck, value: str) -> bool:
     [
         (formats.vmid, ["100", "999999999"], ["99", "0100", "1000000000", "abc"]),
         (formats.dns_name, ["a", "web-1.lan", "1a"], ["-a", "a-", "a_b", "a b", "", "a..b"]),
-        (formats.ipv4_config, ["10.0.0.1/24", "dhcp", "manual"], ["10.0.0.1", "10.0.0.300/24", "10.0.0.1/33", "auto"]),
+        (
+            formats.ipv4_config,
+            ["10.0.0.1/24", "dhcp", "manual"],
+            ["10.0.0.1", "10.0.0.300/24", "10.0.0.1/33", "auto"],
+        ),
         (formats.ipv6_config, ["fd00::1/64", "auto", "dhcp"], ["fd00::1", "10.0.0.1/24", "fd00::1/129"]),
-        (formats.mac_addr, ["BC:24:11:00:00:01", "bc:24:11:aa:bb:cc"], ["01:00:5e:00:00:01", "BC:24:11", "xx"]),
+        (
+            formats.mac_addr,
+            ["BC:24:11:00:00:01", "bc:24:11:aa:bb:cc"],
+            ["01:00:5e:00:00:01", "BC:24:11", "xx"],
+        ),
         (formats.config_id, ["s1", "with-dash_ok"], ["x", "1bad", "with.dot", "bad name"]),
         (formats.tag, ["a", "prod_1", "a.b+c-d"], ["bad!", "-a", ""]),
         (formats.startup, ["3", "order=3", "order=2,up=5,down=9", "up=1"], ["bogus", "order=x", "3,4", ""]),

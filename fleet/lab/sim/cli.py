@@ -1,4 +1,7 @@
-"""The command line of a Proxmox tool: verbs, Getopt-like options, checks of parameters, and how failures are printed."""
+"""The command line of a Proxmox tool.
+
+Verbs, Getopt-like options, checks of parameters, and how failures are printed.
+"""
 
 from __future__ import annotations
 
@@ -79,7 +82,10 @@ def _declared(verb: Verb, name: str) -> Option | None:
 
 
 def _getopt(verb: Verb, words: list[str]) -> tuple[list[str], dict[str, list[str]]]:
-    """The positional words and the values of each option, as Getopt::Long finds them (options anywhere, abbreviated if unique)."""
+    """The positional words and the values of each option, as Getopt::Long finds them (options anywhere.
+
+    Abbreviated if unique).
+    """
     positional: list[str] = []
     given: dict[str, list[str]] = {}
     failed = False
@@ -164,10 +170,10 @@ def _assign(verb: Verb, positional: list[str], given: dict[str, list[str]]) -> A
             raise UsageError("not enough arguments")
     if words:
         raise UsageError("too many arguments")
-    for name in values:
+    for name, value in list(values.items()):
         option = _declared(verb, name)
         if option is not None and option.prop.type == "boolean":
-            read = "1" if values[name] == "" else boolean(values[name])
+            read = "1" if value == "" else boolean(value)
             if read is None:
                 raise UsageError("unable to parse boolean option")
             values[name] = read

@@ -1,4 +1,7 @@
-"""The configuration of a container: /etc/pve/nodes/NODE/lxc/VMID.conf, read and written as Proxmox does (pve-facts 1.1)."""
+"""The configuration of a container.
+
+/etc/pve/nodes/NODE/lxc/VMID.conf, read and written as Proxmox does (pve-facts 1.1).
+"""
 
 from __future__ import annotations
 
@@ -11,13 +14,19 @@ _SECTION = re.compile(r"\[([a-z][a-z0-9_\-]+)\]\s*", re.IGNORECASE)
 _RAW = re.compile(r"(lxc\.[a-z0-9_\-.]+)(?::|\s*=)\s*(.*?)\s*")
 _KEY = re.compile(r"([a-z][a-z_]*\d*):\s*(.+?)\s*")
 _PLAIN = re.compile(rb"[\x20-\x24\x26-\x39\x3b-\x7e]")
-_RAW_PREFIXES = (
-    "lxc.apparmor.", "lxc.cap.", "lxc.cgroup.", "lxc.cgroup2.", "lxc.console.", "lxc.hook.", "lxc.init.", "lxc.log.", "lxc.mount.",
-    "lxc.net.", "lxc.notify.", "lxc.prlimit.", "lxc.pty.", "lxc.seccomp.", "lxc.selinux.", "lxc.signal.", "lxc.start.", "lxc.sysctl.",
-)  # fmt: skip
+_RAW_PREFIXES = tuple(
+    f"lxc.{name}."
+    for name in (
+        "apparmor cap cgroup cgroup2 console hook init log mount net notify prlimit pty seccomp selinux "
+        "signal start sysctl"
+    ).split()
+)
 _RAW_KEYS = frozenset(
-    "lxc.include lxc.arch lxc.uts.name lxc.tty.max lxc.tty.dir lxc.devtty.dir lxc.autodev lxc.kmsg lxc.rootfs.mount lxc.idmap lxc.group "
-    "lxc.environment lxc.environment.hooks lxc.monitor.unshare lxc.ephemeral lxc.proc lxc.namespace.clone lxc.namespace.keep".split()
+    f"lxc.{name}"
+    for name in (
+        "include arch uts.name tty.max tty.dir devtty.dir autodev kmsg rootfs.mount idmap group environment "
+        "environment.hooks monitor.unshare ephemeral proc namespace.clone namespace.keep"
+    ).split()
 )
 _RUNTIME_ENVIRONMENT = "lxc.environment.runtime"
 
@@ -26,7 +35,10 @@ Keys = dict[str, str]
 
 
 class Section:
-    """One section: keys with their values (the description decoded, with its newlines), raw lxc.* lines in order."""
+    """One section: keys with their values (the description decoded, with its newlines).
+
+    Raw lxc.* lines in order.
+    """
 
     def __init__(self, keys: Keys | None = None, lxc: list[tuple[str, str]] | None = None) -> None:
         self.keys: Keys = {} if keys is None else keys

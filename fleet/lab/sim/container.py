@@ -25,7 +25,10 @@ def exists(vmid: int) -> bool:
 
 
 def load(vmid: int) -> Config:
-    """The configuration; ConfigMissing if there is none. Lines that do not parse are warned about on stderr."""
+    """The configuration; ConfigMissing if there is none.
+
+    Lines that do not parse are warned about on stderr.
+    """
     try:
         with open(paths.real(path(vmid)), "rb") as file:
             raw = file.read()

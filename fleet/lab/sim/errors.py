@@ -1,9 +1,10 @@
 """How a simulated Perl command fails: a message and an exit code.
 
-Perl's `die` exits with errno if that is not zero, else with 255, and errno is whatever the last system call left behind. The recordings
-show which: a failed look-up leaves 2 (ENOENT), opening a file that is no terminal leaves 25 (ENOTTY), reading a file to its end or a
-successful answer of the cluster file system leaves 0. `left` notes what the last step of that kind left. In a worker process it does not
-matter: a task that fails is always 255.
+Perl's `die` exits with errno if that is not zero, else with 255, and errno is whatever the last system call
+left behind. The recordings show which: a failed look-up leaves 2 (ENOENT), opening a file that is no
+terminal leaves 25 (ENOTTY), reading a file to its end or a successful answer of the cluster file system
+leaves 0. `left` notes what the last step of that kind left. In a worker process it does not matter: a task
+that fails is always 255.
 """
 
 from __future__ import annotations
@@ -11,18 +12,17 @@ from __future__ import annotations
 ENOENT = 2
 ENOTTY = 25
 
-_leftover = ENOENT  # loading Perl modules ends with a look-up that fails
+_leftover = [ENOENT]  # loading Perl modules ends with a look-up that fails
 
 
 def left(errno: int) -> None:
     """Note the errno that the step just simulated leaves behind."""
-    global _leftover
-    _leftover = errno
+    _leftover[0] = errno
 
 
 def leftover() -> int:
     """The exit code of a `die` at this moment."""
-    return _leftover or 255
+    return _leftover[0] or 255
 
 
 class Die(Exception):
@@ -35,7 +35,10 @@ class Die(Exception):
 
 
 class ParamError(Die):
-    """`400 Parameter verification failed.`: what is wrong with which parameter; printed with the usage line."""
+    """`400 Parameter verification failed.`: what is wrong with which parameter.
+
+    Printed with the usage line.
+    """
 
     def __init__(self, errors: dict[str, str], code: int | None = None) -> None:
         super().__init__(

@@ -36,7 +36,10 @@ def remove(path: str) -> None:
 
 @contextmanager
 def locked(path: str, timeout: float) -> Iterator[None]:
-    """Hold an exclusive flock; says that it waits, and gives up after `timeout` seconds as Proxmox does. Nesting is allowed."""
+    """Hold an exclusive flock.
+
+    Says that it waits, and gives up after `timeout` seconds as Proxmox does. Nesting is allowed.
+    """
     if path in _held:
         yield
         return

@@ -1,4 +1,7 @@
-"""The formats of single values (addresses, names, tags ...) with Proxmox's messages: each takes a value and raises FormatError or not."""
+"""The formats of single values (addresses, names, tags ...) with Proxmox's messages.
+
+Each takes a value and raises FormatError or not.
+"""
 
 from __future__ import annotations
 

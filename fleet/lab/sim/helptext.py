@@ -1,4 +1,7 @@
-"""The recorded help of a Proxmox command as the source of its verbs and options: what `pct help` prints is what the parser accepts."""
+"""The recorded help of a Proxmox command as the source of its verbs and options.
+
+What `pct help` prints is what the parser accepts.
+"""
 
 from __future__ import annotations
 
@@ -26,7 +29,10 @@ class Option:
 
 
 class Verb:
-    """A verb: the usage line, its arguments in order (True: may be left out), its options by name without number."""
+    """A verb: the usage line, its arguments in order (True: may be left out).
+
+    Its options by name without number.
+    """
 
     __slots__ = ("arguments", "help", "options", "usage")
 
@@ -35,7 +41,7 @@ class Verb:
         usage: str,
         arguments: tuple[tuple[str, bool], ...],
         options: dict[str, Option],
-        help: str,  # noqa: A002
+        help: str,
     ) -> None:
         self.usage, self.arguments, self.options, self.help = usage, arguments, options, help
 

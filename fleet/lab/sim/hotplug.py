@@ -1,6 +1,9 @@
-"""Changes to a running container: cgroup limits, mount points, devices and interfaces (vm-zfs-1 shows them working).
+"""Changes to a running container.
 
-A machine with the quirk `cgroup-hotplug-broken` refuses them as the recording machine's kernel does (04-run).
+Cgroup limits, mount points, devices and interfaces (vm-zfs-1 shows them working).
+
+A machine with the quirk `cgroup-hotplug-broken` refuses them as the recording machine's kernel does
+(04-run).
 """
 
 from __future__ import annotations
@@ -92,7 +95,10 @@ class Limits:
 
 
 def mount_point(vmid: int, mount: Mount, made: bool) -> None:
-    """Mount a volume or directory into the running container; `made`: the volume was allocated for it just now."""
+    """Mount a volume or directory into the running container.
+
+    `made`: the volume was allocated for it just now.
+    """
     from . import runtime
 
     if machine.quirk(_BROKEN):

@@ -1,4 +1,7 @@
-"""Facts of the simulated machine that are no files of Proxmox: /var/lib/fleet-lab/machine.json and faults.json."""
+"""Facts of the simulated machine that are no files of Proxmox.
+
+/var/lib/fleet-lab/machine.json and faults.json.
+"""
 
 from __future__ import annotations
 
@@ -29,7 +32,10 @@ def facts() -> dict[str, Any]:
 
 @cache
 def faults() -> dict[str, Any]:
-    """faults.json: what is to go wrong (disk_full: storage ids, quorum_lost: bool ...); empty where there is no such file."""
+    """faults.json: what is to go wrong (disk_full: storage ids, quorum_lost: bool ...).
+
+    Empty where there is no such file.
+    """
     return _load("faults.json")
 
 

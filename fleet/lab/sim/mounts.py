@@ -62,7 +62,7 @@ def parse(key: str, value: str) -> Mount:
 
 
 def of(keys: Keys) -> list[Mount]:
-    """rootfs first, then mp0, mp1 ...; not the unused ones."""
+    """The root file system first, then mp0, mp1 ...; not the unused ones."""
     return [parse(key, keys[key]) for key in schema.VOLUME_KEYS if key in keys]
 
 

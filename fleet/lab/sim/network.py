@@ -1,4 +1,7 @@
-"""netN of a container: parsing with the defaults that Proxmox adds, MAC addresses, the bridges of the node."""
+"""netN of a container: parsing with the defaults that Proxmox adds, MAC addresses.
+
+The bridges of the node.
+"""
 
 from __future__ import annotations
 

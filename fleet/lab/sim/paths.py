@@ -1,6 +1,7 @@
 """Where the simulated node keeps its files: the one place that turns a path of the node into a path to open.
 
-Inside the sandbox both are the same. Tests set FLEET_LAB_ROOT to a plain directory that stands for the node's `/`.
+Inside the sandbox both are the same. Tests set FLEET_LAB_ROOT to a plain directory that stands for the
+node's `/`.
 """
 
 from __future__ import annotations

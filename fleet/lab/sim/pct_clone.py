@@ -83,8 +83,8 @@ def _cloned_keys(source: Section) -> dict[str, str]:
     keys = {}
     for key, value in source.keys.items():
         if re.fullmatch(r"net\d+", key):
-            value = network.render({**network.parse(value), "hwaddr": network.random_mac()})
-        if key not in _NOT_CLONED and not re.fullmatch(r"(?:rootfs|(?:mp|unused)\d+)", key):
+            keys[key] = network.render({**network.parse(value), "hwaddr": network.random_mac()})
+        elif key not in _NOT_CLONED and not re.fullmatch(r"(?:rootfs|(?:mp|unused)\d+)", key):
             keys[key] = value
     return keys
 
@@ -142,7 +142,7 @@ def template(arguments: Arguments) -> int:
         if container.running(vmid):
             raise Die("you can't convert a CT to template if the CT is running")
 
-        def work(out: Out) -> None:
+        def work(_: Out) -> None:
             points = [point for point in mounts.of(config.keys) if point.kind == "volume"]
             for point in points:
                 if not storage.has_feature(point.volume, "template"):

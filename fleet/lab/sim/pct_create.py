@@ -1,4 +1,7 @@
-"""`pct create`: the checks in Proxmox's order, then the task that makes volumes, unpacks the template and writes the configuration."""
+"""`pct create`: the checks in Proxmox's order, then the task that makes volumes.
+
+Unpacks the template and writes the configuration.
+"""
 
 from __future__ import annotations
 
@@ -85,7 +88,10 @@ def _unprivileged(arguments: Arguments) -> bool:
 
 
 def check_template(template: str) -> None:
-    """Refuse a template or backup whose storage does not exist or cannot hold such; that the file exists is looked at later."""
+    """Refuse a template or backup whose storage does not exist or cannot hold such.
+
+    That the file exists is looked at later.
+    """
     if template.startswith("/"):
         return
     storage_cfg.get(mounts.storage_of(template))
@@ -122,18 +128,22 @@ def reserve(vmid: int, prefix: str, force: bool) -> None:
 def build(
     vmid: int, config: Config, points: list[Mount], out: Out, fill: Callable[[str], int], verb: str = "create"
 ) -> None:
-    """Make the volumes, fill the root file system, write the configuration; whatever fails, all is removed again."""
+    """Make the volumes, fill the root file system, write the configuration.
+
+    Whatever fails, all is removed again.
+    """
     from . import storage
 
     made: list[str] = []
     try:
         for point in points:
+            ready = point
             if mounts.is_new(point):
-                point = mounts.make(vmid, point, container.unprivileged(config), out)
-                made.append(point.volume)
+                ready = mounts.make(vmid, point, container.unprivileged(config), out)
+                made.append(ready.volume)
             elif point.kind == "volume":
-                point = point.with_volume(point.volume, storage.size(point.volume))
-            config.keys[point.key] = point.text()
+                ready = point.with_volume(point.volume, storage.size(point.volume))
+            config.keys[point.key] = ready.text()
         root = mounts.parse("rootfs", config.keys["rootfs"]).volume
         storage.fill(root, int(fill(storage.root_dir(root)) * _share(root)))
         config.keys.setdefault("hostname", f"CT{vmid}")
@@ -152,7 +162,10 @@ def build(
 
 
 def _share(volume: str) -> float:
-    """Bytes on disk for a byte of the unpacked template: ext4 rounds up to blocks, ZFS compresses (as the recordings measured)."""
+    """Bytes on disk for a byte of the unpacked template.
+
+    Ext4 rounds up to blocks, ZFS compresses (as the recordings measured).
+    """
     return 0.7003 if storage_cfg.get(mounts.storage_of(volume)).type == "zfspool" else 1.1833
 
 

@@ -49,7 +49,10 @@ def _check(vmid: int, config: Config) -> None:
 
 
 def destroy_volumes(config: Config, out: Out) -> None:
-    """Free all volumes that the configuration names; a base that clones need is refused before anything is gone."""
+    """Free all volumes that the configuration names.
+
+    A base that clones need is refused before anything is gone.
+    """
     from . import storage
 
     seen: list[str] = []

@@ -34,7 +34,7 @@ def push(arguments: Arguments) -> int:
     source, target, mode = arguments.values["file"], arguments.values["destination"], _mode(arguments)
     user, group = arguments.take("user"), arguments.take("group")
 
-    def work(out: Out) -> None:
+    def work(_: Out) -> None:
         from . import runtime
 
         try:
@@ -64,7 +64,7 @@ def pull(arguments: Arguments) -> int:
     source, target, mode = arguments.values["path"], arguments.values["destination"], _mode(arguments)
     user, group = arguments.take("user"), arguments.take("group")
 
-    def work(out: Out) -> None:
+    def work(_: Out) -> None:
         from . import owners, runtime
 
         uid, gid = _local_id(pwd.getpwnam, "uid", user), _local_id(grp.getgrnam, "gid", group)

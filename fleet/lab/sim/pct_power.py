@@ -23,6 +23,7 @@ from .errors import Die
 from .mounts import Mount
 from .tasks import Out
 
+_NO_CRIU = "No such file or directory - execing criu failed, is it installed?"
 _PRE_START_FAILED = (
     "run_buffer: 571 Script exited with status {status}\n"
     'lxc_init: 845 Failed to run lxc.hook.pre-start for container "{vmid}"\n'
@@ -41,7 +42,10 @@ def start(arguments: Arguments) -> int:
 
 
 def start_container(vmid: int, out: Out, skip_lock: bool = False) -> None:
-    """Start a stopped container: pending changes are applied first, then bridges, volumes and mount points are looked at."""
+    """Start a stopped container.
+
+    Pending changes are applied first, then bridges, volumes and mount points are looked at.
+    """
     if machine.faults().get("quorum_lost"):
         raise Die("cluster not ready - no quorum?")
     config = container.load(vmid)
@@ -103,7 +107,10 @@ def _devices_exist(config: Config) -> bool:
 
 
 def apply_pending(vmid: int, config: Config) -> Config:
-    """Apply all pending changes of a container that does not run; what fails is warned about and stays pending."""
+    """Apply all pending changes of a container that does not run.
+
+    What fails is warned about and stays pending.
+    """
     if not config.pending:
         return config
     pct_update.apply(vmid, config)
@@ -137,7 +144,7 @@ def stop(arguments: Arguments) -> int:
     _check_running(vmid)
     skip_lock = arguments.flag("skiplock")
 
-    def work(out: Out) -> None:
+    def work(_: Out) -> None:
         config = container.load(vmid)
         if not skip_lock and config.keys.get("lock") != "mounted":
             container.check_lock(config)
@@ -151,7 +158,7 @@ def shutdown(arguments: Arguments) -> int:
     vmid = arguments.vmid()
     _check_running(vmid)
 
-    def work(out: Out) -> None:
+    def work(_: Out) -> None:
         container.check_lock(container.load(vmid))
         stop_container(vmid, "shutdown")
 
@@ -179,9 +186,7 @@ def suspend(arguments: Arguments) -> int:
     def work(out: Out) -> None:
         container.check_lock(container.load(vmid))
         prefix = f"lxc-checkpoint: {vmid}: ../src/lxc"
-        out.write(
-            f"{prefix}/criu.c: criu_version_ok: 767 No such file or directory - execing criu failed, is it installed?\n"
-        )
+        out.write(f"{prefix}/criu.c: criu_version_ok: 767 {_NO_CRIU}\n")
         out.write(f"{prefix}/tools/lxc_checkpoint.c: checkpoint: 182 Checkpointing {vmid} failed\n")
         raise Die(f"command 'lxc-checkpoint -n {vmid} -s -D /var/lib/vz/dump' failed: exit code 1")
 
@@ -197,9 +202,7 @@ def resume(arguments: Arguments) -> int:
     def work(out: Out) -> None:
         container.check_lock(container.load(vmid))
         prefix = f"lxc-checkpoint: {vmid}: ../src/lxc"
-        out.write(
-            f"{prefix}/criu.c: criu_version_ok: 767 No such file or directory - execing criu failed, is it installed?\n"
-        )
+        out.write(f"{prefix}/criu.c: criu_version_ok: 767 {_NO_CRIU}\n")
         out.write(f"{prefix}/tools/lxc_checkpoint.c: restore: 249 Restoring {vmid} failed\n")
         raise Die(
             f"command 'lxc-checkpoint -n {vmid} -r --foreground -D /var/lib/vz/dump' failed: exit code 1"

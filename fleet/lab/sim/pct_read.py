@@ -12,7 +12,7 @@ from .conf import Config, Section, encode_text
 from .errors import Die, ParamError
 
 
-def list_containers(arguments: Arguments) -> int:
+def list_containers(_: Arguments) -> int:
     """`pct list`: nothing at all without containers."""
     ids = vmlist.local()
     if not ids:
@@ -89,7 +89,10 @@ def show_pending(arguments: Arguments) -> int:
 
 
 def listsnapshot(arguments: Arguments) -> int:
-    """`pct listsnapshot`: a tree by parents, children by time; text that fits Latin-1 comes out as such (Perl's way)."""
+    """`pct listsnapshot`: a tree by parents, children by time.
+
+    Text that fits Latin-1 comes out as such (Perl's way).
+    """
     loaded = container.load(arguments.vmid())
     lines: list[str] = []
     children: dict[str, list[str]] = {}
@@ -127,7 +130,7 @@ def _branch(name: str, depth: int) -> str:
     return f"{' ' * depth}`-> {name:<{27 - depth}}"
 
 
-def cpusets(arguments: Arguments) -> int:
+def cpusets(_: Arguments) -> int:
     """`pct cpusets`: with one container the recorded warnings of an empty set."""
     from . import runtime
 
@@ -145,8 +148,8 @@ def cpusets(arguments: Arguments) -> int:
     line = "-" * max(len(row) for row in rows)
     for vmid in running:
         if not sets[vmid]:
-            warning = "Use of uninitialized value $last in numeric le (<=) at /usr/share/perl5/PVE/CLI/pct.pm line 844.\n"
-            sys.stderr.write(warning * 2)
+            place = "at /usr/share/perl5/PVE/CLI/pct.pm line 844."
+            sys.stderr.write(f"Use of uninitialized value $last in numeric le (<=) {place}\n" * 2)
     print("\n".join((line, *rows, line)))
     return 0
 

@@ -142,8 +142,9 @@ def _points(saved: Config, storage: str | None) -> list[Mount]:
             size = parse_size(point.props.get("size", "4G")) or 0
             where = storage or mounts.storage_of(point.volume)
             gib = f"{size / _GIB:.6f}".rstrip("0").rstrip(".")
-            point = Mount(point.key, point.kind, {**point.props, "volume": f"{where}:{gib}"})
-        points.append(point)
+            points.append(Mount(point.key, point.kind, {**point.props, "volume": f"{where}:{gib}"}))
+        else:
+            points.append(point)
     return points
 
 

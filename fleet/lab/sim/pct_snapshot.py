@@ -35,7 +35,7 @@ def snapshot(arguments: Arguments) -> int:
     if name in _RESERVED:
         raise Die(f"unable to use snapshot name '{name}' (reserved name)")
     description = arguments.take("description")
-    return tasks.run("vzsnapshot", str(vmid), lambda out: _snapshot(vmid, name, description))
+    return tasks.run("vzsnapshot", str(vmid), lambda _: _snapshot(vmid, name, description))
 
 
 def _snapshot(vmid: int, name: str, description: str | None) -> None:
@@ -79,7 +79,10 @@ def _snapshot(vmid: int, name: str, description: str | None) -> None:
 
 
 def copy_section(config: Config) -> Section:
-    """What a snapshot keeps of the current configuration: all but locks, the description, pending changes and unused volumes."""
+    """What a snapshot keeps of the current configuration.
+
+    All but locks, the description, pending changes and unused volumes.
+    """
     kept = {
         key: value
         for key, value in config.keys.items()

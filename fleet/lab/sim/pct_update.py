@@ -1,6 +1,9 @@
-"""What `pct set` does to a configuration: checks, then all at once on a stopped container, live or pending on a running one.
+"""What `pct set` does to a configuration.
 
-The order of steps and the texts follow pve-container's update_pct_config, vmconfig_apply_pending and vmconfig_hotplug_pending.
+Checks, then all at once on a stopped container, live or pending on a running one.
+
+The order of steps and the texts follow pve-container's update_pct_config, vmconfig_apply_pending and
+vmconfig_hotplug_pending.
 """
 
 from __future__ import annotations
@@ -25,7 +28,10 @@ class _Skip(Exception):
 
 
 def unique_tags(text: str) -> str:
-    """Tags as they are stored: lower case, sorted, no doubles, joined by `;` (datacenter.cfg may say otherwise)."""
+    """Tags as they are stored.
+
+    Lower case, sorted, no doubles, joined by `;` (datacenter.cfg may say otherwise).
+    """
     style = _tag_style()
     tags = split_list(text)
     if style.get("case-sensitive") != "1":
@@ -122,7 +128,10 @@ def update(
 
 
 def apply(vmid: int, config: Config, chosen: set[str] | None = None) -> dict[str, str]:
-    """Apply pending changes (all, or the chosen ones) to a stopped container; what failed, by key, also warned about."""
+    """Apply pending changes (all, or the chosen ones) to a stopped container.
+
+    What failed, by key, also warned about.
+    """
     errors: dict[str, str] = {}
 
     def attempt(key: str, action: Callable[[], None]) -> bool:
@@ -276,7 +285,10 @@ def _plug(vmid: int, config: Config, key: str, limits: hotplug.Limits) -> None:
 
 
 def check_readable(config: Config) -> None:
-    """Refuse values that Proxmox must read to make the container's LXC configuration, as after each `pct set` and at each start."""
+    """Refuse values that Proxmox must read to make the container's LXC configuration.
+
+    As after each `pct set` and at each start.
+    """
     network.of(config)
     mounts.of(config.keys)
     for key, value in config.keys.items():

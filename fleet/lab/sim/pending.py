@@ -1,4 +1,7 @@
-"""The [pve:pending] section: the list of deletions, merging, and what is left of it (pve-guest-common AbstractConfig)."""
+"""The [pve:pending] section.
+
+The list of deletions, merging, and what is left of it (pve-guest-common AbstractConfig).
+"""
 
 from __future__ import annotations
 

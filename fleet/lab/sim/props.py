@@ -1,6 +1,9 @@
-"""Property strings (`name=eth0,bridge=vmbr0`): splitting, checking against a schema, printing; and checks of single values.
+"""Property strings (`name=eth0,bridge=vmbr0`): splitting, checking against a schema, printing.
 
-The messages are Proxmox's own (pve-facts 1.2): a wrong property gives `KEY.property: reason`, all of them below `format error`.
+And checks of single values.
+
+The messages are Proxmox's own (pve-facts 1.2): a wrong property gives `KEY.property: reason`, all of them
+below `format error`.
 """
 
 from __future__ import annotations
@@ -28,14 +31,17 @@ class FormatError(Exception):
 
 
 class Prop:
-    """One value's rules; the order of checks is that of the arguments. (A plain class: dataclasses cost 10 ms to import.)"""
+    """One value's rules; the order of checks is that of the arguments.
+
+    (A plain class: dataclasses cost 10 ms to import.)
+    """
 
     __slots__ = ("enum", "format", "maximum", "maxlen", "minimum", "minlen", "optional", "pattern", "type")
 
     def __init__(
         self,
-        type: str = "string",  # noqa: A002 - Proxmox's own word
-        format: Check = None,  # noqa: A002
+        type: str = "string",
+        format: Check = None,
         pattern: str | None = None,
         maxlen: int | None = None,
         minlen: int | None = None,
@@ -112,7 +118,10 @@ def _enum_fault(prop: Prop, value: str) -> str | None:
 
 
 def split(schema: Schema, text: str) -> dict[str, str]:
-    """The parts of a property string by key, unchecked but for doubles and bare values; booleans become 0 or 1."""
+    """The parts of a property string by key, unchecked but for doubles and bare values.
+
+    Booleans become 0 or 1.
+    """
     found: dict[str, str] = {}
     for part in text.split(","):
         if not part.strip():
@@ -132,7 +141,10 @@ def split(schema: Schema, text: str) -> dict[str, str]:
 
 
 def parse(schema: Schema, text: str, path: str = "") -> dict[str, str]:
-    """The checked properties of a property string; FormatError tells all that is wrong, each line beginning with `path.`"""
+    """The checked properties of a property string.
+
+    FormatError tells all that is wrong, each line beginning with `path.`
+    """
     found = split(schema, text)
     dot = f"{path}." if path else ""
     errors: list[str] = []
@@ -159,7 +171,10 @@ def checker(schema: Schema, path: str) -> FormatCheck:
 
 
 def render(schema: Schema, values: Mapping[str, str]) -> str:
-    """The property string: default key first and bare, required keys sorted, then the others sorted; sizes in their largest unit."""
+    """The property string: default key first and bare, required keys sorted, then the others sorted.
+
+    Sizes in their largest unit.
+    """
 
     def order(key: str) -> tuple[bool, bool, str]:
         return (key != schema.default_key, schema.props[key].optional, key)

@@ -1,4 +1,7 @@
-"""What `pct` knows of its options beyond the help text: formats, lengths, the order of enumerations, property strings."""
+"""What `pct` knows of its options beyond the help text.
+
+Formats, lengths, the order of enumerations, property strings.
+"""
 
 from __future__ import annotations
 
@@ -127,20 +130,23 @@ _BASE = {
     "arch": Prop(enum=("amd64", "i386", "arm64", "armhf", "riscv32", "riscv64")),
     "cmode": Prop(enum=("shell", "console", "tty")),
     "ostype": Prop(
-        enum=(
-            "debian", "devuan", "ubuntu", "centos", "fedora", "opensuse", "archlinux", "alpine", "gentoo", "nixos", "unmanaged",
+        enum=tuple(
+            "debian devuan ubuntu centos fedora opensuse archlinux alpine gentoo nixos unmanaged".split()
         )
     ),
     "lock": Prop(
-        enum=(
-            "backup", "create", "destroyed", "disk", "fstrim", "migrate", "mounted", "rollback", "snapshot", "snapshot-delete",
+        enum=tuple(
+            "backup create destroyed disk fstrim migrate mounted rollback snapshot snapshot-delete".split()
         )
     ),
-}  # fmt: skip
+}
 
 CONFIG_KEYS = frozenset(
-    "arch cmode console cores cpulimit cpuunits debug description entrypoint env features hookscript hostname lock memory nameserver "
-    "onboot ostype parent protection rootfs searchdomain snaptime startup swap tags template timezone tty unprivileged".split()
+    (
+        "arch cmode console cores cpulimit cpuunits debug description entrypoint env features hookscript "
+        "hostname lock memory nameserver onboot ostype parent protection rootfs searchdomain snaptime "
+        "startup swap tags template timezone tty unprivileged"
+    ).split()
 )
 
 

@@ -14,16 +14,22 @@ from .errors import Die
 from .tasks import Out
 
 _FAMILIES = {
-    "debian": "debian", "devuan": "devuan", "ubuntu": "ubuntu", "centos": "centos", "rhel": "centos", "almalinux": "centos",
-    "rocky": "centos", "ol": "centos", "fedora": "fedora", "opensuse-leap": "opensuse", "opensuse-tumbleweed": "opensuse",
-    "arch": "archlinux", "archarm": "archlinux", "alpine": "alpine", "gentoo": "gentoo", "nixos": "nixos",
-}  # fmt: skip
+    **{
+        name: name for name in ("debian", "devuan", "ubuntu", "centos", "fedora", "alpine", "gentoo", "nixos")
+    },
+    **dict.fromkeys(("rhel", "almalinux", "rocky", "ol"), "centos"),
+    **dict.fromkeys(("opensuse-leap", "opensuse-tumbleweed"), "opensuse"),
+    **dict.fromkeys(("arch", "archarm"), "archlinux"),
+}
 _HOST_KEYS = ("rsa", "ecdsa", "ed25519")
 _NEEDS_NESTING = 257  # the first systemd that does not boot well without
 
 
 def extract(archive: str, root: str, out: Out) -> int:
-    """Unpack a template; prints tar's total, and gives it: what the real template holds, which the lab's small one stands for."""
+    """Unpack a template; prints tar's total, and gives it.
+
+    What the real template holds, which the lab's small one stands for.
+    """
     from . import runtime
 
     try:
@@ -35,7 +41,10 @@ def extract(archive: str, root: str, out: Out) -> int:
 
 
 def _unpacked(archive: str) -> int:
-    """Bytes in the real template: as the machine says, else as its compressed size lets one guess (tar pads to 10 KiB)."""
+    """Bytes in the real template.
+
+    As the machine says, else as its compressed size lets one guess (tar pads to 10 KiB).
+    """
     for template in machine.facts().get("templates", {}).get("present", ()):
         if template["name"] == os.path.basename(archive) and "unpacked" in template:
             return int(template["unpacked"])

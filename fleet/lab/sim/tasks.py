@@ -1,7 +1,10 @@
-"""Tasks: UPIDs, task logs and the index below /var/log/pve/tasks, and what a command prints that waits for its worker.
+"""Tasks: UPIDs, task logs and the index below /var/log/pve/tasks.
 
-A worker's stdout and stderr both come out on the command's stdout; only the final error goes to stderr, with exit code 255 (pve-facts 0, 2).
-When stdout has vanished, the next line written aborts the task with `broken pipe`.
+And what a command prints that waits for its worker.
+
+A worker's stdout and stderr both come out on the command's stdout; only the final error goes to stderr,
+with exit code 255 (pve-facts 0, 2). When stdout has vanished, the next line written aborts the task with
+`broken pipe`.
 """
 
 from __future__ import annotations
@@ -35,7 +38,7 @@ class Out:
     """Where a worker writes: the command's stdout and the task's log."""
 
     def __init__(self, log: str) -> None:
-        self._log = open(log, "w", encoding="utf-8", errors="surrogateescape")
+        self._log = open(log, "w", encoding="utf-8", errors="surrogateescape")  # noqa: SIM115 - until finish()
         self.warnings = 0
         self._broken = False
 
@@ -77,7 +80,8 @@ def _process_start() -> int:
 
 def upid(kind: str, ident: str, user: str = "root@pam") -> str:
     """A new task's UPID for this process."""
-    return f"UPID:{machine.node()}:{os.getpid():08X}:{_process_start():08X}:{int(time.time()):08X}:{kind}:{ident}:{user}:"
+    process = f"{os.getpid():08X}:{_process_start():08X}:{int(time.time()):08X}"
+    return f"UPID:{machine.node()}:{process}:{kind}:{ident}:{user}:"
 
 
 def log_path(name: str) -> str:
@@ -104,7 +108,10 @@ def _alive(name: str) -> bool:
 
 
 def _record(name: str, status: str | None) -> None:
-    """Note a task's begin (status None) or end in `active`, and ends in `index`, those of killed tasks too."""
+    """Note a task's begin (status None) or end in `active`, and ends in `index`.
+
+    Those of killed tasks too.
+    """
     os.makedirs(paths.real(paths.TASKS), exist_ok=True)
     with files.locked(_LOCK, 10):
         running: list[str] = []
@@ -135,7 +142,7 @@ def _record(name: str, status: str | None) -> None:
 
 @contextmanager
 def _interruptible() -> Iterator[None]:
-    def interrupt(number: int, frame: FrameType | None) -> None:
+    def interrupt(_: int, __: FrameType | None) -> None:
         raise Die("received interrupt", 255)
 
     numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)
@@ -178,7 +185,10 @@ def run(kind: str, ident: str, work: Work) -> int:
 
 
 def run_unchecked(kind: str, ident: str, work: Work) -> int:
-    """Run a task of a verb that forgets to look at the result: an error is on stderr only, the exit code is 0."""
+    """Run a task of a verb that forgets to look at the result.
+
+    An error is on stderr only, the exit code is 0.
+    """
     error, _ = _run(kind, ident, work)
     if error is not None:
         sys.stderr.write(error + "\n")

@@ -1,4 +1,7 @@
-"""Which guests the cluster has: the configuration files below /etc/pve/nodes, and /etc/pve/.vmlist, which tells of them."""
+"""Which guests the cluster has.
+
+The configuration files below /etc/pve/nodes, and /etc/pve/.vmlist, which tells of them.
+"""
 
 from __future__ import annotations
 
@@ -52,7 +55,10 @@ def local(kind: str = "lxc") -> list[int]:
 
 
 def refresh() -> None:
-    """Write .vmlist anew where it does not tell of the guests there are; call after making or removing a configuration."""
+    """Write .vmlist anew where it does not tell of the guests there are.
+
+    Call after making or removing a configuration.
+    """
     import json
 
     path = paths.real(_FILE)

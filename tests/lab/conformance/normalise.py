@@ -1,11 +1,14 @@
-"""What must differ between a recording and its replay, put out of the way on both sides: times, addresses, keys, process numbers.
+"""What must differ between a recording and its replay, put out of the way on both sides.
 
-Random names (MACs, UUIDs, UPIDs) are numbered in the order of their first appearance, so that a replay agrees only if it repeats the
-same one wherever the recording does.
+Times, addresses, keys, process numbers.
+
+Random names (MACs, UUIDs, UPIDs) are numbered in the order of their first appearance, so that a replay
+agrees only if it repeats the same one wherever the recording does.
 """
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -18,24 +21,60 @@ _DIGEST = re.compile(r"\b[0-9a-f]{40}\b")
 _HOST_KEY = re.compile(r"Creating SSH host key '(\w+)' - this may take some time \.\.\.\ndone: \S+ (\S+)\n")
 
 # (pattern, what stands for it, why it must differ)
+_FIGURES = "cpu|disk|diskread|diskwrite|mem|memhost|netin|netout|pressure\\w+"
+_RSYNC = (
+    "Number of|Total (?:file|transferred|bytes (?:sent|received))|Literal|Matched|File list|sent|total size"
+)
 _REPLACED: tuple[tuple[str, str, str], ...] = (
     (r"SHA256:[A-Za-z0-9+/]{43}", "SHA256:KEY", "SSH keys are random"),
-    (r"snaptime: \d+", "snaptime: TIME", "time of day"),
+    (r"snaptime: \d+|ctime=\d+", "TIME", "time of day"),
     (r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d", "DATE TIME", "time of day"),
     (r"\d{4}_\d\d_\d\d-\d\d_\d\d_\d\d", "DATE-TIME", "time of day"),
-    (r'"(ctime|snaptime|starttime|endtime|pstart|pid|uptime)":\d+', r'"\1":N', "time of day, process numbers"),
+    (r'"(ctime|snaptime|starttime|endtime)": ?\d+', r'"\1":N', "time of day"),
     (r"\b[A-Z][a-z]{2} [ \d]\d \d\d:\d\d\b", "DATE", "time of day"),
+    (r"(UPID-\d+\S+ )[0-9A-F]{8}", r"\1TIME", "time of day"),
+    (r'"(pstart|pid|uptime)": ?\d+', r'"\1":N', "process numbers and uptimes"),
     (r"[\d.]+(?:MiB|kB|GiB)/s", "RATE", "speed of the machine"),
     (r"\(\d\d:\d\d:\d\d\)", "(DURATION)", "speed of the machine"),
-    (r"(?m)^((?:cpu|disk|diskread|diskwrite|mem|netin|netout|pid|uptime|pressure\w+): ).*$", r"\1N", "load of the machine"),
-    (r'"((?:cpu|disk|diskread|diskwrite|mem|memhost|netin|netout|pressure\w+))":"?[\d.e-]+"?', r'"\1":N', "load of the machine"),
+    (rf"(?m)^((?:{_FIGURES}|pid|uptime): ).*$", r"\1N", "load of the machine"),
+    (rf'"({_FIGURES})": ?"?[\d.e-]+"?', r'"\1":N', "load of the machine"),
+    (
+        r'"(avail|available|free|used|used_fraction)": ?[\d.e-]+',
+        r'"\1":N',
+        "free space and memory of the machine",
+    ),
+    (r"(?m)^(\S+ +\S+ +active +\d+) .*$", r"\1 N", "free space and memory of the machine"),
+    (
+        r'"(loadavg|ssl_fingerprint|mhz|flags)": ?("[^"]*"|\[[^]]*\])',
+        r'"\1":X',
+        "processor and certificate of the machine",
+    ),
+    (r'"version": \d+', '"version": N', "how often the cluster's files changed before"),
     (r"@if\d+", "@ifN", "interface numbers"),
     (r"(SSH_(?:CONNECTION|CLIENT)=).*", r"\1ADDRESS", "ports of the connection"),
-    (r"(?m)^((?:Number of|Total (?:file|transferred|bytes (?:sent|received))|Literal|Matched|File list|sent|total size)[^\n]*)$", "RSYNC", "files of the template"),
-    (r"(?m)^(\S+: )\d+/(\d+) files \([\d.]+% non-contiguous\), \d+/(\d+) blocks$", r"\1N/\2 files, N/\3 blocks", "files of the template"),
+    (rf"(?m)^((?:{_RSYNC})[^\n]*)$", "RSYNC", "files of the template"),
+    (
+        r"\d+/(\d+) files \([\d.]+% non-contiguous\), \d+/(\d+) blocks",
+        r"N/\1 files, N/\2 blocks",
+        "files of the template",
+    ),
     (r"/dev/loop\d+", "/dev/loopN", "loop device numbers"),
-    (r"/proc/\d+/root", "/proc/PID/root", "process numbers"),
-)  # fmt: skip
+    (r"/proc/\d+/root", "/proc/PID/root", "process numbers and uptimes"),
+)
+
+
+def _sorted_json(text: str) -> str:
+    """JSON from Perl's hashes: lists of objects sorted, and the words of `content`, which is a set."""
+    try:
+        value = json.loads(text)
+    except ValueError:
+        return text
+    if not isinstance(value, list) or not all(isinstance(entry, dict) for entry in value):
+        return text
+    for entry in value:
+        if isinstance(entry.get("content"), str):
+            entry["content"] = ",".join(sorted(entry["content"].split(",")))
+    return json.dumps(sorted(value, key=lambda entry: json.dumps(entry, sort_keys=True)), sort_keys=True)
 
 
 def _sorted_host_keys(text: str) -> str:
@@ -60,7 +99,14 @@ class Normaliser:
 
     def text(self, text: str) -> str:
         """The text as it is compared."""
-        for pattern, kind in ((_UPID, "UPID"), (_MAC, "MAC"), (_UUID, "UUID"), (_LINK_LOCAL, "LINKLOCAL"), (_DIGEST, "DIGEST")):
+        text = _sorted_json(text)
+        for pattern, kind in (
+            (_UPID, "UPID"),
+            (_MAC, "MAC"),
+            (_UUID, "UUID"),
+            (_LINK_LOCAL, "LINKLOCAL"),
+            (_DIGEST, "DIGEST"),
+        ):
             text = pattern.sub(self._numbered(kind), text)
         for pattern_text, replacement, _ in _REPLACED:
             text = re.sub(pattern_text, replacement, text)
@@ -69,8 +115,13 @@ class Normaliser:
 
 def reasons() -> list[str]:
     """What is put out of the way, for the documentation: one line each."""
-    fixed = ["MAC addresses, UUIDs, UPIDs, link-local addresses and digests: numbered in order of appearance on both sides"]
+    numbered = (
+        "MAC addresses, UUIDs, UPIDs, link-local addresses, digests: numbered as they appear, on both sides"
+    )
     by_reason: dict[str, list[str]] = {}
     for pattern, _, reason in _REPLACED:
         by_reason.setdefault(reason, []).append(pattern)
-    return fixed + [f"{reason}: " + ", ".join(f"`{p}`" for p in patterns) for reason, patterns in by_reason.items()]
+    ordered = "lists in JSON and the words of a storage's content have no order (Perl's hashes): sorted"
+    return [numbered, ordered] + [
+        f"{reason}: " + ", ".join(f"`{p}`" for p in patterns) for reason, patterns in by_reason.items()
+    ]

@@ -1,4 +1,7 @@
-"""The lab answers as the recorded hosts do; how many lines agree may only rise (docs/conformance.md has the table)."""
+"""The lab answers as the recorded hosts do.
+
+How many lines agree may only rise (docs/conformance.md has the table).
+"""
 
 from __future__ import annotations
 
