@@ -10,6 +10,7 @@ export LC_ALL PATH
 fleet_conf() {
     awk '/^\[/ { section = ""; other = 1 }
         /^\[pve:pending\][ \t]*$/ { section = "pending "; other = 0; next }
+        { sub(/^lxc\.environment\.runtime[ \t]*[:=]/, "env:") } # as Proxmox reads it (pve-facts 1.1)
         NF && !other { print section $0 }' "/etc/pve/lxc/$1.conf"
 }
 
@@ -133,7 +134,7 @@ fleet_raw() {
             function raw() { if (!written++ && ENVIRON["RAW"] != "") print ENVIRON["RAW"] }
             /^\[/ { if (!main++) { raw(); print "" } }
             main { print; next }
-            /^lxc\./ || /^[ \t]*$/ { next }
+            /^lxc\./ && !/^lxc\.environment\.runtime/ || /^[ \t]*$/ { next }
             { print }
             END { if (!main) raw() }' "$fleet_file" >"$fleet_new" && mv "$fleet_new" "$fleet_file"
     ) 9>"/run/lock/lxc/pve-config-$1.lock"

@@ -51,6 +51,11 @@ def test_a_pending_change_beats_a_pending_delete_beats_what_is_in_force() -> Non
     assert config.waiting == ("a", "b")
 
 
+def test_the_environment_is_a_key_of_its_own_and_no_raw_line() -> None:
+    config = parse_config("lxc.environment.runtime: A=1 b\nlxc.cap.drop: x\n", "d")
+    assert (config.current["env"], config.raw) == ("A=1 b", ("lxc.cap.drop: x",))
+
+
 def test_a_line_that_does_not_parse_is_kept_apart() -> None:
     config = parse_config("cores: 2\nnet5 garbage\n", "d")
     assert config.unread == ("net5 garbage",)

@@ -195,9 +195,9 @@ def _converge(
             yield steps.restart(want, guest, waiting, needs)
         else:
             keys = ", ".join(difference.key for difference in waiting)
-            yield Note(
-                subject, Why.PENDING, f"effective after a restart (--restart does it): {keys}", waiting
-            )
+            away = f"about {steps.REBOOT_SECONDS:.0f} s away"
+            how = f"effective after a restart ({away}; --restart does it): {keys}"
+            yield Note(subject, Why.PENDING, how, waiting)
     yield from _said(want, guest, found)
     if not planned and not found.by_hand and not waiting and want.started == guest.running:
         yield Note(subject, Why.UNCHANGED, f"{'running' if guest.running else 'stopped'}, as hosts.yml says")

@@ -9,6 +9,7 @@ from urllib.parse import unquote
 
 _SECTION = re.compile(r"\[([^\]]+)\]\s*")
 _LINE = re.compile(r"([a-z][a-z_]*\d*):\s*(.*?)\s*")
+_ENVIRONMENT = "lxc.environment.runtime"  # what the key `env` is in the file
 _RAW = re.compile(r"(lxc\.[a-z0-9_.]+)\s*[:=]\s*(.*?)\s*", re.IGNORECASE)
 
 
@@ -70,7 +71,9 @@ def parse_config(text: str, digest: str) -> Config:
             else:
                 (pending if section else current)[match[1]] = match[2]
         elif match := _RAW.fullmatch(line):
-            if not section:
+            if match[1] == _ENVIRONMENT:
+                (pending if section else current)["env"] = match[2]
+            elif not section:
                 raw.append(f"{match[1]}: {match[2]}")
         else:
             unread.append(line)
