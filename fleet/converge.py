@@ -24,6 +24,8 @@ from fleet.selectors import Candidate, select
 
 #: How often the node is read before a link that breaks each time is an error.
 READINGS = 3
+#: A read takes a fraction of a second; one that takes so long hangs in a blocked /etc/pve or pool.
+READING_SECONDS = 120.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +49,7 @@ def gather(shell: Shell, inventory: Inventory) -> Facts:
     attempts = Retrying(
         stop=stop_after_attempt(READINGS), retry=retry_if_exception_type(LinkLost), reraise=True
     )
-    output = attempts(shell.run, compose(probes, mark))
+    output = attempts(shell.run, compose(probes, mark), timeout=READING_SECONDS)
     if output.code:
         raise HostError(
             f"reading the host failed (exit {output.code}): {output.err.strip() or 'it said nothing'}"
