@@ -224,6 +224,27 @@ def test_a_dataset_keeps_its_files_over_an_unmount_and_hides_what_was_there(node
     assert (node.root / "media/film").read_text() == "kept"
 
 
+def test_files_written_into_a_dataset_take_space_and_snapshots_keep_it(node: Node, run: Run) -> None:
+    def sizes(what: str = "used,referenced,usedbysnapshots") -> list[int]:
+        words = ("zfs", "list", "-Hp", "-o", what, "rpool/media")
+        return [int(word) // 1024 for word in run(*words)[1].split()]
+
+    run("zfs", "create", "-o", "mountpoint=/data", "rpool/media")
+    node.write("/data/film", "x" * 300 * 1024)
+    assert sizes() == [96 + 300, 96 + 300, 0]
+    run("zfs", "snapshot", "rpool/media@a")
+    (node.root / "data/film").unlink()
+    assert sizes() == [96 + 300, 96, 300]
+    node.write("/data/new", "x" * 100 * 1024)
+    assert sizes("written,referenced") == [100, 196]
+    assert run("zfs", "set", "refquota=150K", "rpool/media")[2] == (
+        "cannot set property for 'rpool/media': size is less than current used or reserved space\n"
+    )
+    run("zfs", "rollback", "rpool/media@a")
+    assert sizes() == [96 + 300, 96 + 300, 0]
+    assert (node.root / "data/film").stat().st_size == 300 * 1024
+
+
 def test_properties_know_where_they_come_from(run: Run) -> None:
     run("zfs", "create", "-o", "compression=lz4", "-o", "mountpoint=/a", "rpool/a")
     run("zfs", "create", "rpool/a/b")

@@ -38,7 +38,7 @@ class ZfsPool:
 
     def status(self) -> tuple[int, int, int]:
         """(total, available, used) bytes of the dataset that the storage is on."""
-        tree = load()
+        tree = load(measured=True)
         if self.pool not in tree.datasets:
             raise Die(f"zfs error: cannot open '{self.pool}': dataset does not exist")
         available, used = tree.available(self.pool), tree.used(self.pool)

@@ -117,7 +117,7 @@ def _each(names: list[str], act: Callable[[Tree, str], None]) -> int:
     code = 0
     for name in names:
         try:
-            with changing() as tree:
+            with changing(measured=True) as tree:
                 need(tree, name)
                 act(tree, name)
         except UsageError:

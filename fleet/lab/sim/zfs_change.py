@@ -94,11 +94,7 @@ def set_props(tree: Tree, name: str, given: dict[str, str]) -> None:
     tree.touched()
     for one in moves:
         zfs_data.mount(tree, one)
-    if (
-        kind == "filesystem"
-        and {"mountpoint", "canmount"} & props.keys()
-        and tree.local(name, "canmount") == "on"
-    ):
+    if kind == "filesystem" and "mountpoint" in props and tree.local(name, "canmount") == "on":
         zfs_data.mount(tree, name)
 
 

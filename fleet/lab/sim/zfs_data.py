@@ -10,9 +10,10 @@ or of a snapshot, GUID.under what a mount hides.
 from __future__ import annotations
 
 import os
+import re
 
 from . import paths
-from .zfs_tree import Tree, ZfsError
+from .zfs_tree import EMPTY, Tree, ZfsError, new_guid
 
 
 def store(guid: str) -> str:
@@ -154,3 +155,50 @@ def remove(tree: Tree, name: str) -> None:
             os.rmdir(place)
     guid = (tree.snapshots[name] if "@" in name else tree.datasets[name])["guid"]
     shutil.rmtree(store(guid), ignore_errors=True)
+
+
+_GUEST = re.compile(r".*/(?:subvol|basevol|vm|base)-\d+-[^/]+")
+
+
+def measure(tree: Tree) -> None:
+    """Let mounted file systems refer to what lies in them.
+
+    Not guests' volumes, whose sizes storage.fill tells. What came since the last snapshot is one block, so that a snapshot keeps its share.
+    """
+    kept = {block for node in tree.snapshots.values() for block in node["blocks"]}
+    for name, node in tree.datasets.items():
+        if node["mounted"] is None or _GUEST.fullmatch(name):
+            continue
+        size = EMPTY + _content(tree, node["mounted"])
+        blocks = node["blocks"]
+        change = size - sum(blocks.values())
+        if not change:
+            continue
+        fresh = [block for block in blocks if block.startswith("live-") and block not in kept]
+        live = fresh[0] if fresh else f"live-{new_guid()}"
+        blocks[live] = blocks.get(live, 0) + max(change, 0)
+        gone = max(-change, 0)
+        for block in [live, *(b for b in blocks if b.startswith("live-") and b != live)]:
+            if not gone:
+                break
+            taken = min(blocks[block], gone)
+            gone -= taken
+            rest = blocks.pop(block) - taken
+            if rest:  # a block that a snapshot keeps whole is left to it
+                target = live if block in kept else block
+                blocks[target] = blocks.get(target, 0) + rest
+        tree.touched()
+
+
+def _content(tree: Tree, where: str) -> int:
+    """Bytes of the files in a mounted file system, by their apparent sizes, without those mounted inside."""
+    skip = {paths.real(tree.datasets[n]["mounted"]) for n in mounted_below(tree, where)}
+    total = 0
+    for top, dirs, names in os.walk(paths.real(where)):
+        dirs[:] = [d for d in dirs if f"{top}/{d}" not in skip]
+        for name in names:
+            try:
+                total += os.lstat(f"{top}/{name}").st_size
+            except FileNotFoundError:
+                continue
+    return total

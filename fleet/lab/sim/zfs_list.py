@@ -218,7 +218,7 @@ def show_list(args: list[str]) -> int:
     reach = _reach(names, kinds if given_kinds else "fvs", "r" in flags, depth if "d" in flags else None)
     if not given_kinds and (not names or reach != -1):
         kinds = "fv"  # snapshots are listed only when asked for (the pool's listsnapshots is off)
-    tree = load()
+    tree = load(measured=True)
     chosen, errors = select(tree, names, kinds, reach)
     for key, backwards in reversed(sort):
         chosen.sort(key=lambda n, key=key: _sortable(tree, n, key), reverse=backwards)  # type: ignore[misc]
@@ -306,7 +306,7 @@ def show_get(args: list[str]) -> int:
     keys = list(PROPS) if everything else property_names("get", rest[0])
     names = rest[1:]
     reach = _reach(names, kinds if given_kinds else "fvsb", "r" in flags, depth if "d" in flags else None)
-    tree = load()
+    tree = load(measured=True)
     chosen, errors = select(tree, names, kinds, reach)
     rows = [
         row

@@ -14,7 +14,7 @@ def snapshot(args: list[str]) -> int:
     given = properties([value for letter, value in found if letter == "o"])
     if not rest:
         raise UsageError("snapshot", "missing snapshot argument")
-    with changing() as tree:
+    with changing(measured=True) as tree:
         names: list[str] = []
         for spec in rest:
             base, at, label = spec.partition("@")

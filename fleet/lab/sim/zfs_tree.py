@@ -280,8 +280,18 @@ def new_guid() -> str:
     return str(int.from_bytes(os.urandom(8), "big") >> 1 | 1 << 62)
 
 
-def load() -> Tree:
-    """The tree as it is now."""
+def load(measured: bool = False) -> Tree:
+    """The tree as it is now; with the sizes of what lies in mounted file systems if asked for."""
+    tree = _load()
+    if measured:
+        from . import zfs_data
+
+        zfs_data.measure(tree)
+    return tree
+
+
+def _load() -> Tree:
+    """The tree in the file, or that of machine.json."""
     try:
         with open(paths.real("/var/lib/fleet-lab/zfs.json"), encoding="utf-8") as file:
             return Tree(json.load(file))
@@ -290,8 +300,8 @@ def load() -> Tree:
 
 
 @contextmanager
-def changing() -> Iterator[Tree]:
-    """The tree, locked; written when the block ends without an error."""
+def changing(measured: bool = False) -> Iterator[Tree]:
+    """The tree, locked; written when the block ends without an error. `measured` as for load."""
     import fcntl
 
     file = paths.real("/var/lib/fleet-lab/zfs.lock")
@@ -299,7 +309,7 @@ def changing() -> Iterator[Tree]:
     lock = os.open(file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        tree = load()
+        tree = load(measured)
         yield tree
         tree.save()
     finally:

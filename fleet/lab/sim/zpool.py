@@ -194,7 +194,7 @@ def _list(args: list[str]) -> int:
         "name,size,allocated,free,checkpoint,expandsize,fragmentation,capacity,dedupratio,health,altroot"
     )
     keys = _keys("list", next((value for letter, value in found if letter == "o"), default))
-    tree = load()
+    tree = load(measured=True)
     pools, problems = _pools(tree, names)
     rows = [[value_of(tree, pool, key, "p" in flags)[0] for key in keys] for pool in pools]
     if "H" in flags:
@@ -226,7 +226,7 @@ def _finish(problems: list[str], none: bool) -> int:
 
 def _status(args: list[str]) -> int:
     found, names = _options("status", args, "dDegiLPpstvxc:T:")
-    tree = load()
+    tree = load(measured=True)
     pools, problems = _pools(tree, names)
     only_bad = ("x", "") in found
     if only_bad and not problems:
@@ -285,7 +285,7 @@ def _get(args: list[str]) -> int:
     if not rest:
         raise _Usage("get", "missing property argument")
     keys = list(_GET_ORDER) if rest[0] == "all" else _keys("get", rest[0])
-    tree = load()
+    tree = load(measured=True)
     pools, problems = _pools(tree, rest[1:])
     rows = []
     for pool in pools:
