@@ -1,4 +1,4 @@
-"""The lab: a simulated Proxmox VE node behind a real SSH server on this machine. See lab.py for what can be asked of it."""
+"""The lab: a simulated Proxmox VE node behind a real SSH server on this machine; lab.py is its door."""
 
 from fleet.lab.lab import Lab, LabError, down, known, reset, status, up
 

@@ -1,6 +1,7 @@
-"""The daemon of one lab: `python -m fleet.lab.daemon DIRECTORY READY_FD`. It owns the sandbox and the SSH server until SIGTERM.
+"""The daemon of one lab: `python -m fleet.lab.daemon DIRECTORY READY_FD`.
 
-It answers one line on READY_FD: `ready`, or what is wrong.
+It owns the sandbox and the SSH server until SIGTERM. It answers one line on
+READY_FD: `ready`, or what is wrong.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import json
 import os
 import signal
 import sys
+import threading
 from pathlib import Path
 from typing import NoReturn
 
@@ -20,6 +22,9 @@ def main(directory: Path, ready: int) -> None:
     """Start everything and serve until told to end."""
     if os.fork():
         os._exit(0)  # whoever started us shall not have a child to wait for
+    for number in (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT):
+        signal.signal(number, signal.SIG_DFL)  # what runs inside shall not inherit what our caller ignores
+    stopping = threading.Event()
     files = layout.Files(directory)
     try:
         node = _start_sandbox(files)
@@ -27,6 +32,7 @@ def main(directory: Path, ready: int) -> None:
     except (sandbox.SandboxError, OSError) as error:
         os.write(ready, f"{error}\n".encode())
         sys.exit(1)
+    signal.signal(signal.SIGTERM, lambda *_: stopping.set())
     record = json.loads(files.record.read_text(encoding="utf-8"))
     record |= {
         "port": port,
@@ -39,7 +45,7 @@ def main(directory: Path, ready: int) -> None:
     temporary.replace(files.record)
     os.write(ready, b"ready\n")
     os.close(ready)
-    signal.sigwait({signal.SIGTERM, signal.SIGINT})
+    stopping.wait()
     os.kill(node, signal.SIGKILL)
     os._exit(0)
 
@@ -59,7 +65,6 @@ def _monitor(ready: int) -> NoReturn:
 def _serve(files: layout.Files, node: int) -> int:
     from fleet.lab.server import Server  # noqa: PLC0415 - imports paramiko, which the sandbox shall not carry
 
-    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM, signal.SIGINT})
     return Server(files, node).start()
 
 

@@ -4,10 +4,10 @@
                 "at": N | "match": REGEX, "times": N | null}],
      "slow": FACTOR,                                   executions take that many times as long
      "disk_full": [STORAGE], "quorum_lost": BOOL,      read by the simulated commands
-     "kill": [{"command": NAME, "at": N, "ms": N}]}    the Nth call of a simulated command gets SIGKILL after so long
+     "kill": [{"command": NAME, "at": N, "ms": N}]}    the Nth call of it gets SIGKILL after so long
 
-Quorum lost makes /etc/pve read-only, too: the simulated commands say "Permission denied" as pmxcfs does, a plain `echo >` says
-"Read-only file system".
+Quorum lost makes /etc/pve read-only, too: the simulated commands say "Permission denied" as pmxcfs does, a
+plain `echo >` says "Read-only file system".
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import json
 import os
 import re
 import socket
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -78,10 +79,11 @@ class Faults:
         ms: int = 50,
         times: int | None = None,
     ) -> None:
-        """Cut the link at the nth execution from now (1 is the next), or at those whose command matches a regular expression.
+        """Cut the link at the nth execution from now (1 is the next), or where the command matches.
 
-        `when`: "before" the command runs, "during" it (`ms` after it began), or "after" it ran and before any answer is sent.
-        A command that has answered and then waits for more input has run, too. `times` limits how often a `match` strikes.
+        `when`: "before" the command runs, "during" it (`ms` after it began), or "after" it ran and before
+        any answer is sent. A command that has answered and then waits for more input has run, too. `times`
+        limits how often a `match` strikes.
         """
         self._rule("drop", when, nth, match, ms, times)
 
@@ -118,7 +120,7 @@ class Faults:
         tell_monitor(self._files.root, f"release {vmid}")
 
     def kill(self, command: str, *, nth: int = 1, ms: int = 0) -> None:
-        """Send SIGKILL to the nth call from now of a simulated command (pct, zfs ...) and its children, `ms` after it began."""
+        """Send SIGKILL to the nth call from now of a command (pct, zfs) and its children, `ms` into it."""
         values = self.current()
         counted = self._files.root / layout.RUN.lstrip("/") / "calls" / command
         so_far = counted.stat().st_size if counted.exists() else 0
@@ -139,7 +141,7 @@ class Faults:
             raise ValueError("say either the how-manieth execution from now, or what its command matches")
         at = exec_count(self._files) + nth if nth is not None else None
         existing = self.current().get("rules", [])
-        number = max((rule["id"] for rule in existing), default=0) + 1
+        number = time.time_ns()  # the server counts how often each has struck
         self._set(
             "rules",
             [
@@ -172,7 +174,7 @@ def exec_count(files: layout.Files) -> int:
 
 
 def tell_monitor(root: Path, line: str) -> str:
-    """Send one line to the monitor of a running lab; its answer without `ok`. OSError when it refuses or is not there."""
+    """The monitor's answer to a line, without `ok`. OSError when it refuses or is not there."""
     directory = os.open(root / layout.RUN.lstrip("/"), os.O_PATH)  # a socket's path is at most 107 bytes long
     with socket.socket(socket.AF_UNIX) as connection:
         try:

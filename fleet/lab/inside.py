@@ -1,4 +1,4 @@
-"""Running something inside a lab's node, from outside: the namespaces of its process 1, and sshd's environment."""
+"""Running something inside a lab's node: the namespaces of its process 1, and sshd's environment."""
 
 from __future__ import annotations
 
@@ -13,7 +13,8 @@ SHELL = "/bin/bash" if Path("/bin/bash").exists() else "/bin/sh"
 def words(pid: int, argv: Sequence[str]) -> list[str]:
     """The words that run argv inside the node whose process 1 is `pid`, in root's home.
 
-    The namespaces are named one by one, since `nsenter --all` of older util-linux stumbles over ones it cannot join.
+    The namespaces are named one by one, since `nsenter --all` of older util-linux stumbles over ones it
+    cannot join.
     """
     nsenter = shutil.which("nsenter")
     if nsenter is None:

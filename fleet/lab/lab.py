@@ -41,12 +41,20 @@ class Lab:
     machine: str
     pve_version: int
     realistic: bool
-    pid: int  # process 1 of the node, as seen from outside
 
     @property
     def files(self) -> layout.Files:
         """The lab's own files."""
         return layout.files(self.name)
+
+    @property
+    def pid(self) -> int:
+        """Process 1 of the node, as seen from outside. LabError if the lab is not up any more."""
+        record = _read(self.files)
+        if not _alive(record):
+            raise LabError(f"lab {self.name!r} is not up; `inv lab.up --name {self.name}` starts it")
+        number: int = record["node"]
+        return number
 
     @property
     def root(self) -> Path:
@@ -66,7 +74,7 @@ class Lab:
     def run(
         self, script: str, *, user: str = "root", stdin: str | None = None, timeout: float | None = None
     ) -> tuple[int, str, str]:
-        """(exit code, stdout, stderr) of a shell script inside the node, without SSH; 128+N for a script killed by signal N."""
+        """(exit code, stdout, stderr) of a shell script run inside, without SSH; 128+N for signal N."""
         done = subprocess.run(
             inside.words(self.pid, inside.shell(script, user)),
             env=inside.environment(user),
@@ -83,7 +91,7 @@ class Lab:
         return exec_count(self.files)
 
     def execs(self) -> list[dict[str, Any]]:
-        """Those executions: n, time (epoch), user, command; and rc, seconds once they ended (rc null: killed by a signal or cut off)."""
+        """Those executions: n, time, user, command, rc (None while it runs, -N for a signal), seconds."""
         found: dict[int, dict[str, Any]] = {}
         if self.files.execs.exists():
             for line in self.files.execs.read_text(encoding="utf-8").splitlines():
@@ -116,8 +124,9 @@ def up(
 ) -> Lab:
     """Bring a lab up, making it if there is none of that name; one that is up is left alone.
 
-    `machine` (a name in fleet/lab/machines), `pve_version` (8 or 9) and `realistic` (commands cost what they cost on a real node)
-    are a lab's for good until it is reset; None takes what it has, or homelab, 9 and False. Safe to call from several processes.
+    `machine` (a name in fleet/lab/machines), `pve_version` (8 or 9) and `realistic` (commands cost what they
+    cost on a real node) are a lab's for good until it is reset; None takes what it has, or homelab, 9 and
+    False. Safe to call from several processes.
     """
     files = _files(name)
     asked = {"machine": machine, "pve_version": pve_version, "realistic": realistic}
@@ -148,7 +157,7 @@ def reset(
     pve_version: int | None = None,
     realistic: bool | None = None,
 ) -> Lab:
-    """Throw the node's state away and bring the lab up anew; what is None stays as it was. Keys and port are kept."""
+    """Throw the node's state away and bring the lab up anew; None keeps an option. Keys and port stay."""
     files = _files(name)
     with _locked(files):
         record = _read(files)
@@ -208,7 +217,8 @@ def _settle(name: str, record: dict[str, Any], asked: dict[str, Any]) -> dict[st
     if different:
         said = ", ".join(f"{key.replace('_', '-')} is {record[key]}, not {options[key]}" for key in different)
         raise LabError(
-            f"lab {name!r} exists and is another: {said}. `inv lab.reset --name {name}` with these options makes it anew; "
+            f"lab {name!r} exists and is another: {said}. "
+            f"`inv lab.reset --name {name}` with these options makes it anew; "
             "another --name makes one beside it."
         )
     return options
@@ -217,7 +227,8 @@ def _settle(name: str, record: dict[str, Any], asked: dict[str, Any]) -> dict[st
 def _seed(files: layout.Files, options: dict[str, Any]) -> None:
     if sys.platform != "linux":
         raise LabError(
-            "the lab needs Linux: it is made of namespaces. Give a real host's address in hosts.yml instead of `address: lab`."
+            "the lab needs Linux: it is made of namespaces. "
+            "Give a real host's address in hosts.yml instead of `address: lab`."
         )
     files.directory.mkdir(mode=0o700, exist_ok=True)
     try:
@@ -294,7 +305,6 @@ def _lab(name: str, files: layout.Files, record: dict[str, Any]) -> Lab:
         machine=record["machine"],
         pve_version=record["pve_version"],
         realistic=record["realistic"],
-        pid=record["node"],
     )
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 CODE = "/usr/local/lib/fleet-lab"
 SIM = f"{CODE}/sim"  # the simulated commands
-MACHINE = f"{CODE}/machine"  # what guests see of the machine, there at /run/host: usr, the interpreter, the simulated commands
+MACHINE = f"{CODE}/machine"  # what guests see of the machine, at /run/host: usr, the interpreter, SIM
 PYTHON = f"{MACHINE}/python"  # the interpreter's prefix, where that is not /usr
 SHIMS = "/usr/local/sbin"
 STATE = "/var/lib/fleet-lab"
@@ -71,12 +71,12 @@ class Files:
 
     @property
     def faults(self) -> Path:
-        """What is to go wrong, as fleet/lab/faults.py describes it; inside it is /var/lib/fleet-lab/faults.json."""
+        """What is to go wrong, as faults.py describes it; inside it is /var/lib/fleet-lab/faults.json."""
         return self.root / STATE.lstrip("/") / "faults.json"
 
     @property
     def lock(self) -> Path:
-        """Held while a lab is brought up, taken down or reset; outside its directory, which a reset removes."""
+        """Held while a lab is brought up, taken down or reset."""
         return self.directory.with_name(f".{self.directory.name}.lock")
 
 

@@ -1,13 +1,13 @@
-"""A machine: the description of a Proxmox node (fleet/lab/machines/NAME.json), and the file tree that it makes.
+"""A machine: the description of a Proxmox node (fleet/lab/machines/NAME.json), and its file tree.
 
-Everything is written in Proxmox's own files where Proxmox has one; what the simulated commands need beyond that stands in
-/var/lib/fleet-lab/machine.json, which is the description with the chosen Proxmox version merged in.
+Everything is written in Proxmox's own files where Proxmox has one; what the simulated commands need beyond
+that stands in /var/lib/fleet-lab/machine.json, which is the description with the chosen Proxmox version
+merged in.
 """
 
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import time
 import uuid
@@ -30,6 +30,7 @@ _GROUPS = {
     "backup": 34,
     "video": 44,
 }
+_MAINTAINER = "Proxmox Support Team <support@proxmox.com>"
 
 Machine = Mapping[str, Any]
 
@@ -92,7 +93,7 @@ def refresh(root: Path, machine: Machine) -> None:
 
 
 def _shim(interpreter: list[str], sim: str, words: str) -> str:
-    """A program that runs a simulated command; a script of Python's own, for a shell in between would cost as much as Python."""
+    """A program that runs a simulated command: a script of Python's own, with no shell in between."""
     line = f"/usr/bin/env -S {' '.join(interpreter)} -IS" if len(interpreter) > 1 else f"{interpreter[0]} -IS"
     return (
         f"#!{line}\nimport sys\nsys.path.insert(0, {str(Path(sim).parent)!r})\nfrom sim.dispatch import run\n"
@@ -183,7 +184,7 @@ def _directories(tree: _Tree) -> None:
     for name in ("bin", "sbin", "lib", "lib32", "lib64", "libx32"):
         outside = Path("/", name)
         if outside.is_symlink():
-            tree.link(name, os.readlink(outside))
+            tree.link(name, str(outside.readlink()))
         elif outside.is_dir():
             tree.directory(name)
             tree.directory(f"{layout.MACHINE[1:]}/{name}")
@@ -233,8 +234,8 @@ def _system(tree: _Tree, machine: Machine) -> None:
     tree.write(
         "var/lib/dpkg/status",
         "".join(
-            f"Package: {name}\nStatus: install ok installed\nPriority: optional\nSection: admin\nMaintainer: Proxmox Support Team "
-            f"<support@proxmox.com>\nArchitecture: amd64\nVersion: {version}\nDescription: {name}\n\n"
+            f"Package: {name}\nStatus: install ok installed\nPriority: optional\nSection: admin\n"
+            f"Maintainer: {_MAINTAINER}\nArchitecture: amd64\nVersion: {version}\nDescription: {name}\n\n"
             for name, version in sorted(machine["packages"].items())
         ),
     )
@@ -308,6 +309,7 @@ def _index_entry(name: str, system: str, section: str) -> str:
     """A template in the form of the index that `pveam update` downloads."""
     package, version, _ = name.split("_", 2)
     return (
-        f"Package: {package}\nVersion: {version}\nType: lxc\nOS: {system}\nSection: {section}\nMaintainer: Proxmox Support Team "
-        f"<support@proxmox.com>\nArchitecture: amd64\nLocation: {section}/{name}\nDescription: {package}\n"
+        f"Package: {package}\nVersion: {version}\nType: lxc\nOS: {system}\nSection: {section}\n"
+        f"Maintainer: {_MAINTAINER}\nArchitecture: amd64\n"
+        f"Location: {section}/{name}\nDescription: {package}\n"
     )

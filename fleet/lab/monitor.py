@@ -1,16 +1,19 @@
 """Process 1 of a lab: reaps what ends, and holds what runs.
 
-For each running container it holds an abstract socket `@/var/lib/lxc/ID/command`, which /proc/net/unix shows exactly as on a real node, and
-the directory /sys/fs/cgroup/lxc/ID. Its control socket /run/fleet-lab/monitor.sock takes one line and answers one, `ok ...` or `error TEXT`:
+For each running container it holds an abstract socket `@/var/lib/lxc/ID/command`, which /proc/net/unix shows
+exactly as on a real node, and the directory /sys/fs/cgroup/lxc/ID. Its control socket
+/run/fleet-lab/monitor.sock takes one line and answers one, `ok ...` or `error TEXT`:
 
-    start ID       the container runs from now on            stop ID      it does not; whatever ran in it is killed
-    init ID        the PID of its process 1 (made on the first call: a container that nobody looks into costs one socket)
+    start ID       the container runs from now on
+    stop ID        it does not; whatever ran in it is killed
+    init ID        the PID of its process 1, made on the first call: before, a container costs one socket
     pid ID         that PID, or 1 where it was not made yet
     hold ID        take the config lock of a container       release ID   let it go
     quorum 0|1     make /etc/pve read-only, or writable
 
-Which containers run is kept in /var/lib/fleet-lab/running.json and survives the lab's own stop and start. A container's own process
-may send `poweroff` or `reboot` to its command socket, which is how a guest stops itself.
+Which containers run is kept in /var/lib/fleet-lab/running.json and survives the lab's own stop and start. A
+container's own process may send `poweroff` or `reboot` to its command socket, which is how a guest stops
+itself.
 """
 
 from __future__ import annotations
@@ -28,11 +31,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NoReturn
 
-from fleet.lab import layout
+from fleet.lab import faults, layout
 from fleet.lab.sim import guest, linux
 
 _SOCKET = f"{layout.RUN}/monitor.sock"
 _RUNNING = Path(layout.STATE, "running.json")
+_FAULTS = Path(layout.STATE, "faults.json")
 _CGROUPS = Path("/sys/fs/cgroup/lxc")
 _GOING_DOWN = 0.3  # seconds from the call of poweroff in a guest to its end: who called gets an answer
 _AFTER_STOP = f"{layout.SHIMS}/lxc-pve-poststop-hook"
@@ -54,7 +58,6 @@ class _Monitor:
         _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
         resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))  # one socket for each container that runs
         signal.signal(signal.SIGCHLD, lambda *_: None)
-        signal.signal(signal.SIGINT, signal.SIG_IGN)
         waking, wakes = os.pipe()
         for fd in (waking, wakes):
             os.set_blocking(fd, False)
@@ -86,6 +89,8 @@ class _Monitor:
         """Hold again what ran when the lab went down."""
         for vmid in json.loads(_RUNNING.read_text()) if _RUNNING.exists() else []:
             self._listen(vmid)
+        if faults.read(_FAULTS).get("quorum_lost"):
+            self._quorum(0)
         for old in _CGROUPS.iterdir() if _CGROUPS.is_dir() else []:
             if old.name.isdigit() and int(old.name) not in self._sockets:
                 shutil.rmtree(old)
@@ -111,7 +116,7 @@ class _Monitor:
                 return
             self._inits = {vmid: init for vmid, init in self._inits.items() if init != pid}
 
-    # --- commands ----------------------------------------------------------------------------------------------
+    # --- commands ---
 
     def _control(self) -> None:
         connection, _ = self._controls.accept()
@@ -172,7 +177,7 @@ class _Monitor:
         (linux.make_writable if there else linux.make_read_only)("/etc/pve")
         return ""
 
-    # --- containers --------------------------------------------------------------------------------------------
+    # --- containers ---
 
     def _listen(self, vmid: int) -> None:
         listener = socket.socket(socket.AF_UNIX)
@@ -195,7 +200,12 @@ class _Monitor:
 
     def _end_itself(self, vmid: int, asked: str) -> None:
         self._stop(vmid)
-        os.posix_spawn(_AFTER_STOP, [_AFTER_STOP, str(vmid), asked], guest.NODE_ENVIRONMENT)
+        os.posix_spawn(
+            _AFTER_STOP,
+            [_AFTER_STOP, str(vmid), asked],
+            guest.NODE_ENVIRONMENT,
+            setsigdef=[signal.SIGPIPE, signal.SIGXFSZ],
+        )
 
     def _kill_init(self, vmid: int) -> None:
         init = self._inits.pop(vmid, None)

@@ -1,7 +1,8 @@
-"""The sandbox: a node's file tree as `/` of its own namespaces, with the monitor (fleet/lab/monitor.py) as its process 1.
+"""The sandbox: a node's file tree as `/` of its own namespaces, with the monitor as its process 1.
 
-Works the same for root and for an ordinary user: a new user namespace maps the caller, and only the caller, to root. Of the machine
-outside, `/usr` (and what belongs to it), the interpreter and five harmless device nodes are visible, all of it read-only.
+Works the same for root and for an ordinary user: a new user namespace maps the caller, and only the caller,
+to root. Of the machine outside, `/usr` (and what belongs to it), the interpreter and five harmless device
+nodes are visible, all of it read-only.
 """
 
 from __future__ import annotations
@@ -28,8 +29,9 @@ the lab needs user, mount and PID namespaces, and this machine does not permit t
 On Ubuntu 23.10 and newer: `sudo sysctl -w kernel.apparmor_restrict_unprivileged_userns=0`. \
 On an older Debian: `sudo sysctl -w kernel.unprivileged_userns_clone=1`. \
 Where user namespaces are turned off: `sudo sysctl -w user.max_user_namespaces=15000`. \
-In Docker or Podman: start the container with `--privileged`, or with `--security-opt seccomp=unconfined --security-opt apparmor=unconfined \
---security-opt systempaths=unconfined`. Otherwise give a real host's address in hosts.yml instead of `address: lab`."""
+In Docker or Podman: start the container with `--privileged`, or with `--security-opt seccomp=unconfined \
+--security-opt apparmor=unconfined --security-opt systempaths=unconfined`. \
+Otherwise give a real host's address in hosts.yml instead of `address: lab`."""
 
 
 class SandboxError(Exception):
@@ -46,9 +48,10 @@ class Spec:
 
 
 def start(spec: Spec, monitor: Callable[[int], NoReturn]) -> int:
-    """Process 1 of a new sandbox, by its PID outside; it runs `monitor`, which writes b"ready" to the descriptor it is given.
+    """Process 1 of a new sandbox, by its PID outside; it runs `monitor`.
 
-    The caller must have one thread only. The sandbox ends with its caller. Raises SandboxError.
+    `monitor` writes b"ready" to the descriptor it is given. The caller must have one thread only.
+    The sandbox ends with its caller. Raises SandboxError.
     """
     reading, writing = os.pipe()
     if os.fork() == 0:
@@ -188,7 +191,7 @@ def own_interpreter() -> bool:
 
 
 def interpreter() -> list[str]:
-    """What runs this Python inside a sandbox: its path, after a variable that it needs where it is built with a shared library."""
+    """What runs this Python inside a sandbox: its path, after the variable that a shared library needs."""
     version = f"python{sys.version_info.major}.{sys.version_info.minor}"
     if not own_interpreter():
         return [f"/usr/bin/{version}"]

@@ -1,7 +1,8 @@
 """The SSH server of one lab: what sshd of a Proxmox node does, as far as a client can tell.
 
-Public keys only, ten sessions on a connection, commands run by the user's shell with pipes (or a terminal), exit status or exit signal; a
-lost connection closes the pipes and kills nothing. The faults of faults.py strike here.
+Public keys only, ten sessions on a connection, commands run by the user's shell with pipes (or a terminal),
+exit status or exit signal; a lost connection closes the pipes and kills nothing. The faults of faults.py
+strike here.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ class Server:
         self._node = Node(files, pid)
 
     def start(self) -> int:
-        """Listen on 127.0.0.1, on the port of last time if it is free; gives the port. Serving goes on in the background."""
+        """Listen on 127.0.0.1, on the port of last time if it is free, serve in the background; the port."""
         listener = self._listen()
         port: int = listener.getsockname()[1]
         keys.write_known_hosts(self._files.known_hosts, port, self._host_key)
@@ -90,16 +91,16 @@ class _Connection(paramiko.ServerInterface):
         with self._lock:
             self._channels[channel.chanid] = channel
 
-    # --- what paramiko asks ------------------------------------------------------------------------------------
+    # --- what paramiko asks ---
 
-    def get_allowed_auths(self, username: str) -> str:  # noqa: ARG002, D102
+    def get_allowed_auths(self, username: str) -> str:  # noqa: ARG002
         return "publickey"
 
-    def check_auth_publickey(self, username: str, key: paramiko.PKey) -> int:  # noqa: D102
+    def check_auth_publickey(self, username: str, key: paramiko.PKey) -> int:
         good = username in self._node.users and key.asbytes() == self._client_key.asbytes()
         return paramiko.common.AUTH_SUCCESSFUL if good else paramiko.common.AUTH_FAILED
 
-    def check_channel_request(self, kind: str, chanid: int) -> int:  # noqa: D102
+    def check_channel_request(self, kind: str, chanid: int) -> int:
         if kind != "session":
             return paramiko.common.OPEN_FAILED_ADMINISTRATIVELY_PROHIBITED
         with self._lock:
@@ -113,7 +114,7 @@ class _Connection(paramiko.ServerInterface):
             self._channels = {**open_ones, chanid: None}
         return paramiko.common.OPEN_SUCCEEDED
 
-    def check_channel_env_request(self, channel: paramiko.Channel, name: bytes, value: bytes) -> bool:  # noqa: D102
+    def check_channel_env_request(self, channel: paramiko.Channel, name: bytes, value: bytes) -> bool:
         if not name.decode().startswith(_ACCEPTED_VARIABLES):
             return False
         self._request(channel).variables[name.decode()] = value.decode()
@@ -125,26 +126,31 @@ class _Connection(paramiko.ServerInterface):
         term: bytes,
         width: int,
         height: int,
-        pixelwidth: int,
-        pixelheight: int,
-        modes: bytes,
-    ) -> bool:  # noqa: ARG002, D102
+        pixelwidth: int,  # noqa: ARG002
+        pixelheight: int,  # noqa: ARG002
+        modes: bytes,  # noqa: ARG002
+    ) -> bool:
         self._request(channel).terminal = (term.decode(), width, height)
         return True
 
     def check_channel_window_change_request(
-        self, channel: paramiko.Channel, width: int, height: int, pixelwidth: int, pixelheight: int
-    ) -> bool:  # noqa: ARG002, D102
+        self,
+        channel: paramiko.Channel,
+        width: int,
+        height: int,
+        pixelwidth: int,  # noqa: ARG002
+        pixelheight: int,  # noqa: ARG002
+    ) -> bool:
         self._request(channel).resize(width, height)
         return True
 
-    def check_channel_shell_request(self, channel: paramiko.Channel) -> bool:  # noqa: D102
+    def check_channel_shell_request(self, channel: paramiko.Channel) -> bool:
         return self._serve(channel, None)
 
-    def check_channel_exec_request(self, channel: paramiko.Channel, command: bytes) -> bool:  # noqa: D102
+    def check_channel_exec_request(self, channel: paramiko.Channel, command: bytes) -> bool:
         return self._serve(channel, command.decode(errors="surrogateescape"))
 
-    def check_channel_subsystem_request(self, channel: paramiko.Channel, name: str) -> bool:  # noqa: D102
+    def check_channel_subsystem_request(self, channel: paramiko.Channel, name: str) -> bool:
         program = next(
             (
                 path

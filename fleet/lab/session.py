@@ -1,4 +1,4 @@
-"""One session of the lab's SSH server: a process inside the node, its streams, its end, and the faults that befall it."""
+"""One session of the lab's SSH server: a process inside the node, its streams, its end, its faults."""
 
 from __future__ import annotations
 
@@ -109,7 +109,7 @@ def serve(node: Node, channel: paramiko.Channel, request: Request, link: socket.
         if rule and rule.when == "after":
             _strike(rule, channel, link)
             return
-        finish(0.2)
+        finish(0.05)
         _say_end(channel, code)
         finish(None)
     except (OSError, EOFError, paramiko.SSHException):
@@ -153,7 +153,7 @@ class _Withheld:
         self.last: float | None = None
 
     def over(self, process: subprocess.Popen[bytes]) -> bool:
-        """True once the process has ended; False if it said something and then nothing more for a while, waiting for input."""
+        """True once the process has ended; False if it has answered and seems to wait for input."""
         while process.poll() is None:
             if self.last is not None and time.monotonic() - self.last > _ANSWERED_SECONDS:
                 return False
@@ -250,7 +250,7 @@ def _pump(
     send: Callable[[bytes], object],
     heard: _Withheld | None,
 ) -> None:
-    """Give what the process writes to the client; when the client is gone, the pipe is closed, as sshd does."""
+    """Give what the process writes to the client; when that is gone the pipe is closed, as sshd does."""
     with contextlib.suppress(OSError):
         while True:
             if not select.select([fd], [], [], 1)[0]:

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 _Value = TypeVar("_Value", str, int)
 
 _NAME = "which lab, for several side by side: the node.name of a hosts.yml (default: pve)"
-_MACHINE = "what it is like: homelab (a node with the pool `tank`, as new), recording-btr or recording-zfs; see fleet/lab/machines"
+_MACHINE = "what it is like: homelab (a new node with the pool `tank`), recording-btr or recording-zfs"
 _VERSION = "the Proxmox VE it simulates, 8 or 9 (default: 9)"
 _REALISTIC = "let each command take as long as on a real node, instead of being fast"
 _MADE: Mapping[str, str] = {
@@ -29,7 +29,7 @@ _MADE: Mapping[str, str] = {
 def up(
     options: Options, name: str = "pve", machine: str = "", pve_version: int = 0, realistic: bool = False
 ) -> int:
-    """Bring the lab up, making it if it does not exist; say how to log in. `address: lab` in hosts.yml does this by itself."""
+    """Bring the lab up and say how to log in. With `address: lab` in hosts.yml this happens by itself."""
     from fleet import lab
 
     return _show(
@@ -51,7 +51,7 @@ def down(_options: Options, name: str = "pve") -> int:
 def reset(
     options: Options, name: str = "pve", machine: str = "", pve_version: int = 0, realistic: bool = False
 ) -> int:
-    """Throw away everything in the lab and bring it up as new; with options, as another machine. Port and keys stay."""
+    """Throw away everything in the lab and bring it up as new, or as another machine. Port and keys stay."""
     from fleet import lab
     from fleet.tasks.cli import confirm
 
@@ -67,7 +67,7 @@ def reset(
 
 @task("json", help={"name": _NAME})
 def status(options: Options, name: str = "pve") -> int:
-    """Show whether the lab is up and how to log in with any ssh client: host, port, user, key, known_hosts. Exit 1 if it is not up."""
+    """Show whether the lab is up (exit 1 if not) and how to log in: host, port, user, key, known_hosts."""
     import json
 
     from fleet import lab
@@ -128,7 +128,7 @@ def exec_(_options: Options, command: str, name: str = "pve", user: str = "root"
         "name": _NAME,
         "when": "drop, hang: before, during or after the execution (default: before)",
         "nth": "drop, hang, kill: the how-manieth from now (default: 1, the next one)",
-        "match": "drop, hang: instead of --nth, every execution whose command matches this regular expression",
+        "match": "drop, hang: instead of --nth, every one whose command matches this regular expression",
         "ms": "drop during, kill: milliseconds after the beginning (default: 50)",
         "factor": "slow: how many times as long (default: 10)",
         "storage": "disk-full: the storage or ZFS pool",
@@ -149,7 +149,7 @@ def fault(
     vmid: int = 0,
     command: str = "",
 ) -> int:
-    """Make the lab fail on demand: cut or hang the link, run slow, fill a disk, lose quorum, hold a lock, kill a command."""
+    """Make the lab fail on demand: cut or hang the link, be slow, fill a disk, lose quorum, and more."""
     import json
 
     from fleet import lab
@@ -222,7 +222,8 @@ def _show(found: Lab, options: Options) -> int:
         print(json.dumps(facts, indent=2))
         return 0
     print(
-        f"lab {found.name!r} is up: {found.machine}, Proxmox VE {found.pve_version}{', realistic' if found.realistic else ''}"
+        f"lab {found.name!r} is up: {found.machine}, Proxmox VE {found.pve_version}"
+        + (", realistic" if found.realistic else "")
     )
     print(f"  log in   {shlex.join(found.ssh_words())}")
     print(f"  files    {found.root}")

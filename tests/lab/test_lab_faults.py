@@ -12,6 +12,9 @@ from fleet import lab as labs
 
 Ok = Callable[[labs.Lab, str], str]
 Connect = Callable[[], paramiko.SSHClient]
+CREATE = (
+    "pct create {} local:vztmpl/debian-13-standard_13.1-1_amd64.tar.zst --rootfs btr:1 --features nesting=1"
+)
 LOST = (paramiko.SSHException, EOFError, OSError)
 
 
@@ -29,7 +32,9 @@ def connect(lab: labs.Lab) -> Iterator[Connect]:
     def new() -> paramiko.SSHClient:
         client = paramiko.SSHClient()
         client.load_host_keys(str(lab.known_hosts))
-        client.connect(lab.host, lab.port, "root", key_filename=str(lab.key), allow_agent=False, look_for_keys=False)
+        client.connect(
+            lab.host, lab.port, "root", key_filename=str(lab.key), allow_agent=False, look_for_keys=False
+        )
         clients.append(client)
         return client
 
@@ -76,7 +81,9 @@ def test_a_link_dropped_during_a_command_leaves_it_running(lab: labs.Lab, connec
     lab.faults.drop("during", nth=1, ms=150)
     assert lost(connect(), "touch /tmp/ran; sleep 0.5; touch /tmp/done")
     assert lab.run("ls /tmp/ran")[0] == 0
-    assert lab.run("for i in 1 2 3 4 5 6 7 8 9; do [ -e /tmp/done ] && exit 0; sleep 0.1; done; exit 1")[0] == 0
+    assert (
+        lab.run("for i in 1 2 3 4 5 6 7 8 9; do [ -e /tmp/done ] && exit 0; sleep 0.1; done; exit 1")[0] == 0
+    )
 
 
 def test_the_nth_execution_is_counted_from_now(lab: labs.Lab, connect: Connect) -> None:
@@ -120,7 +127,9 @@ def test_a_slow_lab_takes_that_many_times_as_long(lab: labs.Lab, connect: Connec
 
 def test_without_quorum_nothing_below_etc_pve_is_written(lab: labs.Lab, connect: Connect) -> None:
     lab.faults.quorum(lost=True)
-    code, _, err = lab.run("pct create 190 local:vztmpl/debian-13-standard_13.1-1_amd64.tar.zst --rootfs btr:1")
+    code, _, err = lab.run(
+        "pct create 190 local:vztmpl/debian-13-standard_13.1-1_amd64.tar.zst --rootfs btr:1"
+    )
     assert code != 0 and ("Permission denied" in err or "no quorum" in err)
     assert lab.run("echo x > /etc/pve/x")[0] != 0
     assert lab.run("cat /etc/pve/storage.cfg")[0] == 0
@@ -143,7 +152,7 @@ def test_a_killed_command_ends_by_that_signal_and_the_next_does_not(lab: labs.La
 
 
 def test_a_create_killed_in_its_middle_leaves_what_proxmox_leaves(lab: labs.Lab, connect: Connect) -> None:
-    create = "pct create 192 local:vztmpl/debian-13-standard_13.1-1_amd64.tar.zst --rootfs btr:1 --features nesting=1"
+    create = CREATE.format(192)
     left = set()
     for ms in (80, 160, 240, 320):
         lab.faults.kill("pct", nth=1, ms=ms)
@@ -156,7 +165,7 @@ def test_a_create_killed_in_its_middle_leaves_what_proxmox_leaves(lab: labs.Lab,
 
 
 def test_a_full_storage_refuses_volumes_until_it_is_not(lab: labs.Lab, connect: Connect) -> None:
-    create = "pct create 193 local:vztmpl/debian-13-standard_13.1-1_amd64.tar.zst --rootfs btr:1 --features nesting=1"
+    create = CREATE.format(193)
     lab.faults.disk_full("btr")
     assert lab.run(create)[0] != 0
     assert lab.run("cat /etc/pve/lxc/193.conf")[0] != 0

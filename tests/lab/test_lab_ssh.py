@@ -21,7 +21,9 @@ REPO = Path(__file__).resolve().parents[2]
 openssh = pytest.mark.skipif(shutil.which("ssh") is None, reason="no OpenSSH client")
 
 
-def ssh(lab: labs.Lab, command: str, *, options: tuple[str, ...] = (), stdin: bytes = b"", user: str = "root") -> tuple[int, str, str]:
+def ssh(
+    lab: labs.Lab, command: str, *, options: tuple[str, ...] = (), stdin: bytes = b"", user: str = "root"
+) -> tuple[int, str, str]:
     """What OpenSSH's client gives for a command."""
     program, *given = lab.ssh_words()[:-1]
     words = [program, *options, "-F", "none", "-o", "BatchMode=yes", *given, f"{user}@{lab.host}", command]
@@ -33,7 +35,9 @@ def ssh(lab: labs.Lab, command: str, *, options: tuple[str, ...] = (), stdin: by
 def client(shared: labs.Lab) -> Iterator[paramiko.SSHClient]:
     client = paramiko.SSHClient()
     client.load_host_keys(str(shared.known_hosts))
-    client.connect(shared.host, shared.port, "root", key_filename=str(shared.key), allow_agent=False, look_for_keys=False)
+    client.connect(
+        shared.host, shared.port, "root", key_filename=str(shared.key), allow_agent=False, look_for_keys=False
+    )
     yield client
     client.close()
 
@@ -57,7 +61,17 @@ def test_stdin_reaches_the_command(shared: labs.Lab) -> None:
 @openssh
 def test_the_environment_is_that_of_sshd(shared: labs.Lab) -> None:
     names = {line.partition("=")[0] for line in ssh(shared, "env")[1].splitlines()}
-    assert names >= {"SHELL", "PWD", "LOGNAME", "HOME", "LANG", "SSH_CONNECTION", "USER", "SSH_CLIENT", "PATH"}
+    assert names >= {
+        "SHELL",
+        "PWD",
+        "LOGNAME",
+        "HOME",
+        "LANG",
+        "SSH_CONNECTION",
+        "USER",
+        "SSH_CLIENT",
+        "PATH",
+    }
     assert not {"PYTHONPATH", "LD_LIBRARY_PATH", "FLEET_LAB_HOME", "FLEET_LAB_USER"} & names
     assert ssh(shared, "pwd; tty; ulimit -c >/dev/null")[1] == "/root\nnot a tty\n"
 
@@ -83,12 +97,13 @@ def test_a_shell_without_a_command_reads_stdin(shared: labs.Lab) -> None:
 
 
 @openssh
-def test_a_server_with_another_key_is_refused(shared: labs.Lab, tmp_path: object) -> None:
-    wrong = f"{tmp_path}/known_hosts"
+def test_a_server_with_another_key_is_refused(shared: labs.Lab, tmp_path: Path) -> None:
+    wrong = tmp_path / "known_hosts"
     key = paramiko.ECDSAKey.generate()
-    with open(wrong, "w") as file:
-        file.write(f"[{shared.host}]:{shared.port} {key.get_name()} {key.get_base64()}\n")
-    code, _, err = ssh(shared, "true", options=("-o", f"UserKnownHostsFile={wrong}", "-o", "StrictHostKeyChecking=yes"))
+    wrong.write_text(f"[{shared.host}]:{shared.port} {key.get_name()} {key.get_base64()}\n")
+    code, _, err = ssh(
+        shared, "true", options=("-o", f"UserKnownHostsFile={wrong}", "-o", "StrictHostKeyChecking=yes")
+    )
     assert code == 255 and "ost key verification failed" in err
 
 
@@ -99,7 +114,9 @@ def test_another_key_may_not_log_in(shared: labs.Lab) -> None:
     with pytest.raises(paramiko.AuthenticationException):
         client.connect(shared.host, shared.port, "root", pkey=key, allow_agent=False, look_for_keys=False)
     with pytest.raises(paramiko.AuthenticationException):
-        client.connect(shared.host, shared.port, "root", password="root", allow_agent=False, look_for_keys=False)
+        client.connect(
+            shared.host, shared.port, "root", password="root", allow_agent=False, look_for_keys=False
+        )
     client.close()
 
 
@@ -107,7 +124,14 @@ def test_an_unknown_user_may_not_log_in(shared: labs.Lab) -> None:
     client = paramiko.SSHClient()
     client.load_host_keys(str(shared.known_hosts))
     with pytest.raises(paramiko.AuthenticationException):
-        client.connect(shared.host, shared.port, "guest", key_filename=str(shared.key), allow_agent=False, look_for_keys=False)
+        client.connect(
+            shared.host,
+            shared.port,
+            "guest",
+            key_filename=str(shared.key),
+            allow_agent=False,
+            look_for_keys=False,
+        )
     client.close()
 
 
@@ -144,7 +168,14 @@ def test_many_connections_at_once(shared: labs.Lab) -> None:
     def connect(number: int) -> bytes:
         client = paramiko.SSHClient()
         client.load_host_keys(str(shared.known_hosts))
-        client.connect(shared.host, shared.port, "root", key_filename=str(shared.key), allow_agent=False, look_for_keys=False)
+        client.connect(
+            shared.host,
+            shared.port,
+            "root",
+            key_filename=str(shared.key),
+            allow_agent=False,
+            look_for_keys=False,
+        )
         try:
             return run(client, f"echo {number}")[1]
         finally:
@@ -154,7 +185,9 @@ def test_many_connections_at_once(shared: labs.Lab) -> None:
         assert list(pool.map(connect, range(12))) == [f"{number}\n".encode() for number in range(12)]
 
 
-def test_a_background_process_that_keeps_the_pipes_does_not_hold_back_the_status(client: paramiko.SSHClient) -> None:
+def test_a_background_process_that_keeps_the_pipes_does_not_hold_back_the_status(
+    client: paramiko.SSHClient,
+) -> None:
     _, stdout, _ = client.exec_command("sleep 5 & echo $!")
     began = time.monotonic()
     assert stdout.channel.recv_exit_status() == 0
@@ -168,19 +201,29 @@ def test_a_background_process_that_keeps_the_pipes_does_not_hold_back_the_status
 def test_what_was_started_goes_on_when_the_client_goes(shared: labs.Lab) -> None:
     client = paramiko.SSHClient()
     client.load_host_keys(str(shared.known_hosts))
-    client.connect(shared.host, shared.port, "root", key_filename=str(shared.key), allow_agent=False, look_for_keys=False)
+    client.connect(
+        shared.host, shared.port, "root", key_filename=str(shared.key), allow_agent=False, look_for_keys=False
+    )
     shared.run("rm -f /tmp/survived; mkfifo /tmp/go")
     _, stdout, _ = client.exec_command("echo begun; read -r x < /tmp/go; echo yes > /tmp/survived")
     assert stdout.readline() == "begun\n"
     client.close()
-    assert shared.run("echo now > /tmp/go; rm /tmp/go; for i in 1 2 3 4 5 6 7 8 9; do [ -s /tmp/survived ] && break; sleep 0.1; done; "
-                      "cat /tmp/survived")[1] == "yes\n"
+    assert (
+        shared.run(
+            "echo now > /tmp/go; rm /tmp/go; "
+            "for i in 1 2 3 4 5 6 7 8 9; do [ -s /tmp/survived ] && break; sleep 0.1; done; "
+            "cat /tmp/survived"
+        )[1]
+        == "yes\n"
+    )
 
 
 def test_a_writer_dies_of_sigpipe_when_the_client_goes(shared: labs.Lab) -> None:
     client = paramiko.SSHClient()
     client.load_host_keys(str(shared.known_hosts))
-    client.connect(shared.host, shared.port, "root", key_filename=str(shared.key), allow_agent=False, look_for_keys=False)
+    client.connect(
+        shared.host, shared.port, "root", key_filename=str(shared.key), allow_agent=False, look_for_keys=False
+    )
     _, stdout, _ = client.exec_command("yes fleet-writer")
     stdout.read(1000)
     client.close()
@@ -195,13 +238,17 @@ def test_no_signal_is_blocked_or_ignored(client: paramiko.SSHClient) -> None:
 def test_every_execution_is_logged(fresh: labs.Lab) -> None:
     client = paramiko.SSHClient()
     client.load_host_keys(str(fresh.known_hosts))
-    client.connect(fresh.host, fresh.port, "root", key_filename=str(fresh.key), allow_agent=False, look_for_keys=False)
+    client.connect(
+        fresh.host, fresh.port, "root", key_filename=str(fresh.key), allow_agent=False, look_for_keys=False
+    )
     run(client, "exit 3")
     run(client, "kill -9 $$")
     client.close()
     assert fresh.exec_count() == 2
     assert [(entry["n"], entry["user"], entry["command"], entry["rc"]) for entry in fresh.execs()] == [
-        (1, "root", "exit 3", 3), (2, "root", "kill -9 $$", -9)]
+        (1, "root", "exit 3", 3),
+        (2, "root", "kill -9 $$", -9),
+    ]
 
 
 @openssh
@@ -210,19 +257,29 @@ def test_a_user_with_sudo_is_root_only_with_it(lab_home: object) -> None:
     try:
         assert ssh(lab, "pct list", user="admin") == (255, "", "please run as root\n")
         assert ssh(lab, "pwd; echo $USER", user="admin")[1] == "/home/admin\nadmin\n"
-        assert ssh(lab, "sudo -n pct list; sudo -n sh -c 'id -un; echo $HOME'", user="admin")[:2] == (0, "root\n/root\n")
+        assert ssh(lab, "sudo -n pct list; sudo -n sh -c 'id -un; echo $HOME'", user="admin")[:2] == (
+            0,
+            "root\n/root\n",
+        )
         assert ssh(lab, "id -u; id -un; whoami", user="admin")[1] == "1000\nadmin\nadmin\n"
     finally:
         labs.down("withadmin")
 
 
 def test_the_status_says_all_that_a_client_needs(shared: labs.Lab) -> None:
-    done = subprocess.run([f"{Path(sys.executable).parent}/inv", "lab.status", "--name", "shared", "--json"], capture_output=True, text=True, cwd=REPO)
+    done = subprocess.run(
+        [f"{Path(sys.executable).parent}/inv", "lab.status", "--name", "shared", "--json"],
+        capture_output=True,
+        text=True,
+        cwd=REPO,
+    )
     facts = json.loads(done.stdout)
     assert facts["port"] == shared.port and facts["known_hosts_line"] == shared.known_hosts_line
 
 
-def test_nothing_is_left_when_thirty_sessions_have_come_and_gone(client: paramiko.SSHClient, shared: labs.Lab) -> None:
+def test_nothing_is_left_when_thirty_sessions_have_come_and_gone(
+    client: paramiko.SSHClient, shared: labs.Lab
+) -> None:
     before = threading.active_count()
     for _ in range(30):
         assert run(client, "true")[0] == 0

@@ -40,7 +40,11 @@ def test_concurrent_ups_give_one_lab(lab_home: Path) -> None:
     with ThreadPoolExecutor(4) as pool:
         said = set(
             pool.map(
-                lambda _: subprocess.run([sys.executable, "-c", code], cwd=REPO, capture_output=True, check=True).stdout,
+                lambda _: (
+                    subprocess.run(
+                        [sys.executable, "-c", code], cwd=REPO, capture_output=True, check=True
+                    ).stdout
+                ),
                 range(4),
             )
         )
@@ -79,7 +83,9 @@ def test_reset_can_make_another_machine(fresh: labs.Lab, ok: Ok) -> None:
 
 
 def test_another_machine_under_the_same_name_is_refused(shared: labs.Lab) -> None:
-    with pytest.raises(labs.LabError, match=r"machine is recording-btr, not homelab.*lab\.reset --name shared"):
+    with pytest.raises(
+        labs.LabError, match=r"machine is recording-btr, not homelab.*lab\.reset --name shared"
+    ):
         labs.up("shared", machine="homelab")
 
 
@@ -101,9 +107,10 @@ def test_down_says_whether_it_was_up(lab_home: Path) -> None:
 def test_the_sandbox_ends_with_its_daemon(fresh: labs.Lab) -> None:
     record = fresh.files.record.read_text()
     daemon = int(record.split('"daemon": ')[1].split(",")[0])
+    node = fresh.pid
     os.kill(daemon, 9)
     patience = time.monotonic() + 5
-    while Path(f"/proc/{fresh.pid}").exists():
+    while Path(f"/proc/{node}").exists():
         assert time.monotonic() < patience
         time.sleep(0.01)
     assert labs.status(fresh.name) is None
@@ -113,7 +120,14 @@ def test_the_sandbox_ends_with_its_daemon(fresh: labs.Lab) -> None:
 def test_nothing_outside_can_be_seen_or_written(shared: labs.Lab, tmp_path: Path) -> None:
     assert shared.run(f"ls {tmp_path}")[0] != 0
     assert shared.run("ls /work")[0] != 0
-    for place in ("/usr/x", "/usr/bin/x", "/bin/x", "/usr/local/lib/fleet-lab/sim/x", "/proc/meminfo", "/etc/alternatives/x"):
+    for place in (
+        "/usr/x",
+        "/usr/bin/x",
+        "/bin/x",
+        "/usr/local/lib/fleet-lab/sim/x",
+        "/proc/meminfo",
+        "/etc/alternatives/x",
+    ):
         assert shared.run(f"echo x > {place}")[0] != 0, place
 
 
@@ -137,7 +151,12 @@ def test_an_ordinary_user_has_the_same_lab(tmp_path: Path) -> None:
     good = "import sys, paramiko; assert sys.version_info >= (3, 11)"
     path = f"{REPO}:{packages}"
     user = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"]
-    environment = {"PATH": "/usr/bin:/bin:/usr/sbin", "HOME": "/nonexistent", "PYTHONPATH": path, "PYTHONDONTWRITEBYTECODE": "1"}
+    environment = {
+        "PATH": "/usr/bin:/bin:/usr/sbin",
+        "HOME": "/nonexistent",
+        "PYTHONPATH": path,
+        "PYTHONDONTWRITEBYTECODE": "1",
+    }
     if subprocess.run([*user, python, "-c", good], env=environment, capture_output=True).returncode != 0:
         pytest.skip("no Python that an ordinary user can run this project with")
     home = Path("/tmp") / f"fleet-lab-test-{os.getpid()}"  # the parents of tmp_path are closed to others
@@ -146,10 +165,16 @@ def test_an_ordinary_user_has_the_same_lab(tmp_path: Path) -> None:
     code = (
         "import fleet.lab as l\nlab = l.up('plain', machine='recording-btr')\n"
         "print(*lab.run('id -u; chown 100000:33 /srv; stat -c %u:%g /srv; pct create 100 "
-        "local:vztmpl/debian-13-standard_13.1-1_amd64.tar.zst --rootfs btr:1 --features nesting=1 >/dev/null && pct start 100 && pct exec 100 -- id -u'))\n"
+        "local:vztmpl/debian-13-standard_13.1-1_amd64.tar.zst --rootfs btr:1 --features nesting=1 >/dev/null "
+        "&& pct start 100 && pct exec 100 -- id -u'))\n"
         "l.down('plain')\n"
     )
-    done = subprocess.run([*user, python, "-c", code], env={**environment, "FLEET_LAB_HOME": str(home)}, capture_output=True, text=True)
+    done = subprocess.run(
+        [*user, python, "-c", code],
+        env={**environment, "FLEET_LAB_HOME": str(home)},
+        capture_output=True,
+        text=True,
+    )
     subprocess.run(["rm", "-rf", str(home)], check=True)
     assert done.stdout.split() == ["0", "0", "100000:33", "0"], done.stderr
 
@@ -157,11 +182,18 @@ def test_an_ordinary_user_has_the_same_lab(tmp_path: Path) -> None:
 @pytest.mark.skipif(os.getuid() != 0, reason="user namespaces can be turned off by root only")
 def test_without_user_namespaces_the_error_says_what_to_do(tmp_path: Path) -> None:
     """In a user namespace that may hold no further ones: what a machine with max_user_namespaces=0 does."""
-    code = (
-        "import fleet.lab as l\ntry: l.up('x')\nexcept l.LabError as error: print(error)\n"
+    code = "import fleet.lab as l\ntry: l.up('x')\nexcept l.LabError as error: print(error)\n"
+    script = f"echo 0 > /proc/sys/user/max_user_namespaces && exec {sys.executable} -c '{code}'".replace(
+        "'x'", '"x"'
     )
-    script = f"echo 0 > /proc/sys/user/max_user_namespaces && exec {sys.executable} -c '{code}'".replace("'x'", '"x"')
-    done = subprocess.run(["unshare", "--user", "--map-root-user", "sh", "-c", script], cwd=REPO, text=True, capture_output=True,
-                          env={**os.environ, "FLEET_LAB_HOME": str(tmp_path)})
-    assert "user.max_user_namespaces" in done.stdout and "docker" in done.stdout.lower(), done.stdout + done.stderr
+    done = subprocess.run(
+        ["unshare", "--user", "--map-root-user", "sh", "-c", script],
+        cwd=REPO,
+        text=True,
+        capture_output=True,
+        env={**os.environ, "FLEET_LAB_HOME": str(tmp_path)},
+    )
+    assert "user.max_user_namespaces" in done.stdout and "docker" in done.stdout.lower(), (
+        done.stdout + done.stderr
+    )
     assert "Traceback" not in done.stdout + done.stderr

@@ -1,9 +1,9 @@
 """The simulated commands of a node: which module answers for which command name.
 
-Every module has `main(argv: list[str]) -> int`: `argv[0]` is the command's name as called, the value is the exit
-code. Modules import each other relatively (`from . import conf`), for they are `sim.NAME` inside the lab and
-`fleet.lab.sim.NAME` outside. A line here makes the shim `/usr/local/sbin/NAME` appear in every lab at its next
-start (see fleet/lab/machine.py).
+Every module has `main(argv: list[str]) -> int`: `argv[0]` is the command's name as called, the value is the
+exit code. Modules import each other relatively (`from . import conf`), for they are `sim.NAME` inside the
+lab and `fleet.lab.sim.NAME` outside. A line here makes the shim `/usr/local/sbin/NAME` appear in every lab
+at its next start (see fleet/lab/machine.py).
 """
 
 from __future__ import annotations
@@ -26,6 +26,8 @@ MODULES: dict[str, str] = {
     "lxc-pve-poststop-hook": "poststop",
     "ip": "ip",
     "sudo": "sudo",
+    "id": "identity",
+    "whoami": "identity",
     "stat": "owners",
     "chown": "owners",
     "chgrp": "owners",

@@ -13,7 +13,7 @@ _CALLS = "/run/fleet-lab/calls"
 
 
 def meet(name: str) -> None:
-    """Count this call; if it is one that shall die, something that does it is on its way when this returns."""
+    """Count this call; if it shall die, its killer is on its way when this returns."""
     number = _count(name)
     for entry in machine.faults().get("kill", ()):
         if entry["command"] == name and entry["at"] == number:
@@ -21,7 +21,7 @@ def meet(name: str) -> None:
 
 
 def _count(name: str) -> int:
-    """How many calls of the command there were since the node came up, this one included; a byte in a file for each."""
+    """How many calls of the command there were, this one included: a byte in a file for each."""
     os.makedirs(_CALLS, exist_ok=True)
     fd = os.open(f"{_CALLS}/{name}", os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o644)
     try:

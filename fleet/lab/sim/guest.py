@@ -1,14 +1,13 @@
 """The process 1 of a running guest: namespaces and a file tree of its own, made from /var/lib/lxc/ID/config.
 
-A guest sees its root file system and mount points at `/`, the machine's programs under /run/host (its own /usr/bin links there), and
-itself in /proc. Killing this process ends all that runs in the guest.
+A guest sees its root file system and mount points at `/`, the machine's programs under /run/host (its own
+/usr/bin links there), and itself in /proc. Killing this process ends all that runs in the guest.
 """
 
 from __future__ import annotations
 
 import os
 import signal
-import time
 from typing import NoReturn
 
 from . import linux
@@ -47,7 +46,7 @@ def start_init(vmid: int) -> int:
     if middle == 0:
         try:
             _between(vmid, writing)
-        except BaseException as error:
+        except BaseException as error:  # noqa: BLE001 - nothing may return into the monitor's code
             os.write(writing, f"{type(error).__name__}: {error}".encode())
         os._exit(1)
     os.close(writing)
@@ -74,7 +73,7 @@ def _between(vmid: int, writing: int) -> NoReturn:
             os.write(3, pid.encode())
             os.close(3)
             _be_init()
-        except BaseException as error:
+        except BaseException as error:  # noqa: BLE001 - as above
             os.write(3, f" {type(error).__name__}: {error}".encode())
         os._exit(1)
     os._exit(0)

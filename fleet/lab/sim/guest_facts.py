@@ -1,7 +1,8 @@
-"""What a guest is told about itself: its LXC configuration, /proc/meminfo and id map, guest.json; and its interfaces on the node.
+"""What a guest is told about itself: LXC configuration, /proc/meminfo, id map, guest.json; its interfaces.
 
-guest.json (/run/guest/guest.json in the guest): {"vmid", "ostype", "unprivileged", "cores", "binds": [TARGET], "file systems": [{"source",
-"target", "sizes": [total, used, free] bytes or null}], "interfaces": [{netN's properties, "key", "index": the node's end}]}.
+guest.json (/run/guest/guest.json in the guest): {"vmid", "ostype", "unprivileged", "cores", "binds":
+[TARGET], "file systems": [{"source", "target", "sizes": [total, used, free] bytes or null}], "interfaces":
+[{netN's properties, "key", "index": the node's end}]}.
 """
 
 from __future__ import annotations
@@ -64,7 +65,8 @@ def _mount_entries(config: Config) -> list[str]:
 def mount_entry(point: mounts.Mount) -> str:
     """The lxc.mount.entry of a mount point."""
     source = storage.root_dir(point.volume) if point.kind == "volume" else point.volume
-    return f"{_escape(source)} {_escape(point.target.lstrip('/'))} none bind{',ro' if point.props.get('ro') == '1' else ''} 0 0"
+    options = "bind,ro" if point.props.get("ro") == "1" else "bind"
+    return f"{_escape(source)} {_escape(point.target.lstrip('/'))} none {options} 0 0"
 
 
 def _device_entries(config: Config) -> list[str]:
@@ -85,7 +87,7 @@ def _escape(path: str) -> str:
 
 
 def describe(vmid: int) -> None:
-    """Write what a running guest finds in /proc and /run/guest; called again before each look into it, since limits and nets change live."""
+    """Write what a guest finds in /proc and /run/guest; done before each look into it, for it changes."""
     config = container.load(vmid)
     keys = config.keys
     memory, swap = int(keys.get("memory", "512")) << 10, int(keys.get("swap", "512")) << 10
@@ -128,7 +130,7 @@ def meminfo(memory: int, swap: int) -> str:
 
 
 def _file_system(point: mounts.Mount) -> dict[str, Any]:
-    """A line of df: source, target, and bytes in all, used and free; a bind mount has the figures of no volume."""
+    """A line of df: source, target, and bytes in all, used and free (None for a bind mount)."""
     if point.kind != "volume":
         return {"source": point.volume, "target": point.target, "sizes": None}
     return {

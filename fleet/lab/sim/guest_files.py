@@ -1,4 +1,4 @@
-"""The files that Proxmox writes into a container at each start: name, hosts, name servers, network (pve-facts 3.5, C/LXC/Setup*.pm)."""
+"""The files that Proxmox writes into a container at each start (pve-facts 3.5, C/LXC/Setup*.pm)."""
 
 from __future__ import annotations
 
@@ -96,8 +96,10 @@ def _gateway(address: str, gateway: str | None, name: str) -> str:
     if ipaddress.ip_address(gateway) in ipaddress.ip_interface(address).network:
         return f"\tgateway {gateway}\n"
     return (
-        f"\tpost-up ip route add {gateway} dev {name}\n\tpost-up ip route add default via {gateway} dev {name}\n"
-        f"\tpre-down ip route del default via {gateway} dev {name}\n\tpre-down ip route del {gateway} dev {name}\n"
+        f"\tpost-up ip route add {gateway} dev {name}\n"
+        f"\tpost-up ip route add default via {gateway} dev {name}\n"
+        f"\tpre-down ip route del default via {gateway} dev {name}\n"
+        f"\tpre-down ip route del {gateway} dev {name}\n"
     )
 
 

@@ -1,6 +1,7 @@
-"""The tools of a guest that tell what the lab simulates: `guest-tool PATH ARGUMENTS...` is what links such as /usr/bin/ip run.
+"""The tools of a guest that tell what the lab simulates.
 
-They read /run/guest/guest.json (guest_facts.py says what is in it).
+`guest-tool PATH ARGUMENTS...` is what links such as /usr/bin/ip run. They read
+/run/guest/guest.json (guest_facts.py says what is in it).
 """
 
 from __future__ import annotations
@@ -171,7 +172,7 @@ def _size(number: int, options: list[str]) -> str:
 
 
 def _end(argv: list[str]) -> int:
-    """`poweroff`, `halt` and `reboot`: asks the node over the container's own command socket, as LXC's init does by ending."""
+    """`poweroff`, `halt` and `reboot`: asks the node over the container's own command socket."""
     facts = _facts()
     if facts["ostype"] in ("debian", "ubuntu", "fedora", "archlinux", "centos", "opensuse"):
         sys.stderr.write(

@@ -1,4 +1,4 @@
-"""`id` and `whoami` for the users of the machine that are not root, who are told from it by a variable only."""
+"""`id` and `whoami` for users that are not root, who are told from it by a variable only."""
 
 from __future__ import annotations
 

@@ -214,10 +214,12 @@ def _of(interface: Interface, family: int | None) -> list[str]:
 
 def _long(interface: Interface, name: str, family: int | None) -> None:
     kind = "loopback" if interface.name == "lo" else "ether"
+    broadcast = ":".join(["00" if kind == "loopback" else "ff"] * 6)
     master = f" master {interface.master}" if interface.master else ""
     print(
-        f"{interface.index}: {interface.shown}: <{interface.flags}> mtu {interface.mtu} qdisc noqueue{master} state {interface.state} "
-        f"group default qlen 1000\n    link/{kind} {interface.mac} brd {'00:' * 5 + '00' if kind == 'loopback' else 'ff:' * 5 + 'ff'}"
+        f"{interface.index}: {interface.shown}: <{interface.flags}> mtu {interface.mtu} "
+        f"qdisc noqueue{master} state {interface.state} group default qlen 1000\n"
+        f"    link/{kind} {interface.mac} brd {broadcast}"
     )
     for address in _of(interface, family) if name == "address" else ():
         print(

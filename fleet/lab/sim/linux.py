@@ -1,4 +1,4 @@
-"""The system calls for namespaces and mounts that Python 3.11 has no function for, each an OSError when it fails.
+"""System calls for namespaces and mounts that Python 3.11 has no function for; OSError when they fail.
 
 The constants are of linux/sched.h, linux/mount.h and linux/prctl.h. System calls as
 young as mount_setattr(2) (Linux 5.12) have the same number on all architectures.
@@ -55,7 +55,7 @@ def join(pid: int, flags: int) -> None:
 
 
 def mount(source: str, target: str, kind: str | None = None, flags: int = 0, data: str = "") -> None:
-    """mount(2)."""
+    """Mount something somewhere."""
     _check(
         _libc.mount(
             source.encode(),
@@ -138,7 +138,7 @@ def enter_root(root: str) -> None:
 
 
 def set_hostname(name: str) -> None:
-    """sethostname(2)."""
+    """Name this host."""
     raw = name.encode()
     _check(_libc.sethostname(raw, ctypes.c_size_t(len(raw))), "sethostname")
 

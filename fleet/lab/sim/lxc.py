@@ -19,7 +19,7 @@ def main(argv: list[str]) -> int:
 
 
 def _name(words: list[str]) -> tuple[str | None, list[str]]:
-    """The container's name (-n NAME, -nNAME, --name NAME, --name=NAME, or the first plain word) and the other words."""
+    """The container's name (-n NAME, -nNAME, --name[=]NAME, or the first plain word) and the other words."""
     rest: list[str] = []
     name = None
     words = list(words)
@@ -51,9 +51,10 @@ def _attach(words: list[str]) -> int:
     if name is None:
         return _missing_name("lxc-attach")
     if not name.isdecimal() or int(name) not in runtime.running():
+        where = f"lxc-attach: {name}: ../src/lxc/attach.c:"
         sys.stderr.write(
-            f"lxc-attach: {name}: ../src/lxc/attach.c: get_attach_context: 405 Connection refused - Failed to get init pid\n"
-            f"lxc-attach: {name}: ../src/lxc/attach.c: lxc_attach: 1470 Connection refused - Failed to get attach context\n"
+            f"{where} get_attach_context: 405 Connection refused - Failed to get init pid\n"
+            f"{where} lxc_attach: 1470 Connection refused - Failed to get attach context\n"
         )
         return 1
     options, argv = (rest[: rest.index("--")], rest[rest.index("--") + 1 :]) if "--" in rest else (rest, [])

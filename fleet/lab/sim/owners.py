@@ -1,7 +1,8 @@
-"""Owners of files that this one-user sandbox cannot have: kept in the extended attribute user.fleet.owner as "UID:GID".
+"""Owners of files that this one-user sandbox cannot have: in the attribute user.fleet.owner, "UID:GID".
 
-Inside the lab everybody is one user, so chown(2) to 100000 fails. `chown`, `chgrp` and `stat` are simulated on top of the attribute, and
-every simulated command that gives a volume to a container uses chown() here. A symbolic link cannot carry the attribute: it is root's.
+Inside the lab everybody is one user, so chown(2) to 100000 fails. `chown`, `chgrp` and `stat` are simulated
+on top of the attribute, and every simulated command that gives a volume to a container uses chown() here. A
+symbolic link cannot carry the attribute: it is root's.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import os
 import re
 import sys
 from collections.abc import Iterator
+from functools import partial
 
 ATTRIBUTE = "user.fleet.owner"
 _FORMAT = re.compile(r"%([-+ #0']*\d*(?:\.\d+)?)([%a-zA-Z])")
@@ -43,9 +45,10 @@ def chown(path: str, uid: int, gid: int, *, follow: bool = True) -> None:
 
 
 def inside(path: str, binds: tuple[str, ...]) -> tuple[int, int]:
-    """(uid, gid) as an unprivileged container sees them: its ids are shifted by 100000, all others are nobody's.
+    """(uid, gid) as an unprivileged container sees them: its ids are shifted, all others are nobody's.
 
-    What nobody ever gave away is root's: the container's in its own volumes, the node's (so nobody's) in bind mounts.
+    What nobody ever gave away is root's: the container's in its own volumes, the node's (so nobody's) in
+    bind mounts.
     """
     uid, gid = owner(path)
     if (uid, gid) == (0, 0) and not any(
@@ -60,17 +63,17 @@ def _unshift(number: int) -> int:
 
 
 def main(argv: list[str], *, binds: tuple[str, ...] | None = None) -> int:
-    """`stat`, `chown` and `chgrp`, by argv[0]; with `binds` as an unprivileged container with these bind mounts sees owners."""
+    """`stat`, `chown` and `chgrp`, by argv[0]; with `binds` as a guest with these bind mounts."""
     if argv[0] == "stat":
         return _stat(argv[1:], binds)
     return _chown(argv[0], argv[1:], 0 if binds is None else _SHIFT)
 
 
-# --- stat --------------------------------------------------------------------------------------------------------
+# --- stat ---
 
 
 def _stat(words: list[str], binds: tuple[str, ...] | None) -> int:
-    """The machine's stat with the four letters that tell owners answered here, and everything else by itself."""
+    """The machine's stat, with the four letters that tell owners answered here."""
     option, files = _stat_format(words)
     if option is None:
         return _machine("stat", words)
@@ -88,8 +91,8 @@ def _stat(words: list[str], binds: tuple[str, ...] | None) -> int:
         except OSError:
             ids = (0, 0)  # the machine's stat says what is wrong
         code |= _machine(
-            "stat", [*others, f"--{kind}={_FORMAT.sub(lambda m: _answer(m, ids), text)}", "--", file]
-        )  # noqa: B023
+            "stat", [*others, f"--{kind}={_FORMAT.sub(partial(_answer, ids=ids), text)}", "--", file]
+        )
     return code
 
 
@@ -104,7 +107,7 @@ def _answer(found: re.Match[str], ids: tuple[int, int]) -> str:
 
 
 def _stat_format(words: list[str]) -> tuple[tuple[str, str, list[str]] | None, list[str]]:
-    """((printf or format, its text, other options), files); None for the first where no format is asked for."""
+    """((printf or format, its text, other options), files); None where no format is asked for."""
     text: str | None = None
     kind, others, files = "format", list[str](), list[str]()
     rest = iter(words)
@@ -126,7 +129,7 @@ def _stat_format(words: list[str]) -> tuple[tuple[str, str, list[str]] | None, l
     return (None if text is None or "-f" in others else (kind, text, others)), files
 
 
-# --- chown and chgrp ---------------------------------------------------------------------------------------------
+# --- chown and chgrp ---
 
 
 def _chown(name: str, words: list[str], shift: int) -> int:
@@ -146,7 +149,9 @@ def _chown(name: str, words: list[str], shift: int) -> int:
         return _complain(name, f"unrecognized option '{unknown[0]}'", hint=True)
     if len(operands) < (1 if reference else 2):
         return _complain(
-            name, "missing operand" if not operands else f"missing operand after ‘{operands[-1]}’", hint=True
+            name,
+            "missing operand" if not operands else f"missing operand after \u2018{operands[-1]}\u2019",
+            hint=True,
         )
     try:
         ids = owner(reference) if reference else _ids(name, operands.pop(0), shift)
@@ -180,8 +185,8 @@ def _ids(name: str, said: str, shift: int) -> tuple[int, int]:
     if name == "chown":
         user, colon, group = said.partition(":") if ":" in said else said.partition(".")
         user, colon, group = (said, "", "") if colon == "." and not user.isdigit() else (user, colon, group)
-    uid = _number(user, "passwd", f"invalid user: ‘{said}’", shift) if user else -1
-    gid = _number(group, "group", f"invalid group: ‘{said}’", shift) if group else -1
+    uid = _number(user, "passwd", f"invalid user: \u2018{said}\u2019", shift) if user else -1
+    gid = _number(group, "group", f"invalid group: \u2018{said}\u2019", shift) if group else -1
     if user and colon and not group:
         gid = uid
     return uid, gid

@@ -1,7 +1,8 @@
 """Containers that run: starting and stopping them, running programs in them, reading and writing their files.
 
-What runs is held by the monitor (fleet/lab/monitor.py); a container's namespaces are made when somebody first looks into it. Everything
-that a guest can see of itself is written here, into /var/lib/lxc/ID/config and /var/lib/fleet-lab/guest/ID.
+What runs is held by the monitor (fleet/lab/monitor.py); a container's namespaces are made when somebody
+first looks into it. Everything that a guest can see of itself is written here, into /var/lib/lxc/ID/config
+and /var/lib/fleet-lab/guest/ID.
 """
 
 from __future__ import annotations
@@ -62,7 +63,7 @@ def stopped(vmid: int) -> None:
 
 
 def init_pid(vmid: int) -> int:
-    """The PID of a container's process 1; that of the monitor, which holds it, until somebody looks into the container."""
+    """The PID of a container's process 1; of the monitor, which holds it, until somebody looks into it."""
     return int(_ask(f"pid {vmid}"))
 
 
@@ -77,7 +78,7 @@ def _ask(line: str) -> str:
     return rest
 
 
-# --- running programs in a guest ---------------------------------------------------------------------------------
+# --- running programs in a guest ---
 
 
 def exec_in_guest(vmid: int, argv: list[str], keep_env: bool) -> int:
@@ -102,7 +103,7 @@ def exec_in_guest(vmid: int, argv: list[str], keep_env: bool) -> int:
 
 
 def look_into(vmid: int) -> int:
-    """The PID of a guest's process 1, made if nobody looked into it before; what it knows of itself is brought up to date."""
+    """The PID of a guest's process 1, made if need be; what it knows of itself is brought up to date."""
     from . import guest_facts
 
     guest_facts.describe(vmid)
@@ -145,7 +146,7 @@ def _become(vmid: int, directory: str, argv: list[str], variables: dict[str, str
     signal.signal(signal.SIGPIPE, signal.SIG_DFL)
     signal.signal(signal.SIGXFSZ, signal.SIG_DFL)
     try:
-        os.execvpe(argv[0], argv, variables)
+        os.execvpe(argv[0], argv, variables)  # noqa: S606 - the point of it
     except OSError as error:
         sys.stderr.write(
             f"lxc-attach: {vmid}: ../src/lxc/attach.c: lxc_attach_run_command: 1841 {error.strerror} - "
@@ -155,7 +156,7 @@ def _become(vmid: int, directory: str, argv: list[str], variables: dict[str, str
         os._exit(127 if isinstance(error, FileNotFoundError) else 126)
 
 
-# --- files of a guest, and changes while it runs -----------------------------------------------------------------
+# --- files of a guest, and changes while it runs ---
 
 
 def user_id(vmid: int, name: str) -> int | None:

@@ -36,7 +36,10 @@ _ALONE = (
     "-s",
     "-A",
 )
-_USAGE = "usage: sudo [-ABbEHnPS] [-D directory] [-g group] [-h host] [-p prompt] [-u user] [VAR=value] [-i | -s] [command [arg ...]]\n"
+_USAGE = (
+    "usage: sudo [-ABbEHnPS] [-D directory] [-g group] [-h host] [-p prompt] [-u user] [VAR=value] [-i | -s] "
+    "[command [arg ...]]\n"
+)
 _SECURE_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _KEPT = ("TERM", "LANG", "LANGUAGE", "COLORS", "DISPLAY")
 
@@ -84,7 +87,7 @@ def main(argv: list[str]) -> int:
         shell = "/bin/bash" if os.path.exists("/bin/bash") else "/bin/sh"
         words = [shell, *(["-c", " ".join(words)] if words else ["-l"])]
     try:
-        os.execvpe(words[0], words, environment)
+        os.execvpe(words[0], words, environment)  # noqa: S606 - the point of it
     except OSError:
         sys.stderr.write(f"sudo: {words[0]}: command not found\n")
         return 1

@@ -1,7 +1,8 @@
-"""Container templates: small archives that are real in form (tar in gzip, xz or zstd) and as long as the machine says they are.
+"""Container templates: small archives, real in form (tar in gzip, xz or zstd), as long as the machine says.
 
-The tree in one is what the toolkit and its later domains look at: release files, users and groups with that distribution's ids,
-network files, and links to the machine's own programs (a guest sees those under /run/host, see guest.py).
+The tree in one is what the toolkit and its later domains look at: release files, users and groups with that
+distribution's ids, network files, and links to the machine's own programs (a guest sees those under
+/run/host, see guest.py).
 """
 
 from __future__ import annotations
@@ -98,10 +99,11 @@ _KNOWN: tuple[tuple[str, Distribution], ...] = (
 )
 
 _PROGRAMS = (
-    "awk base64 basename bunzip2 bzip2 cat chmod chgrp chown cmp cp cut date dd diff dirname du echo env expr false find fold "
-    "getent grep gunzip gzip head hostname id install kill less ln logger ls md5sum mkdir mkfifo mktemp mount mv nice nohup od "
-    "paste printf ps pwd readlink realpath rm rmdir sed seq setsid sh sha256sum sleep sort split stat stty sync tail tar tee test "
-    "timeout touch tr true truncate tty umount uname uniq unxz unzip uptime vi watch wc which who xargs xz yes zcat"
+    "awk base64 basename bunzip2 bzip2 cat chmod chgrp chown cmp cp cut date dd diff dirname du echo env "
+    "expr false find fold getent grep gunzip gzip head hostname id install kill less ln logger ls md5sum "
+    "mkdir mkfifo mktemp mount mv nice nohup od paste printf ps pwd readlink realpath rm rmdir sed seq "
+    "setsid sh sha256sum sleep sort split stat stty sync tail tar tee test timeout touch tr true truncate "
+    "tty umount uname uniq unxz unzip uptime vi watch wc which who xargs xz yes zcat "
 ).split()
 _BASH = ("bash", "curl", "wget", "perl")  # in no Alpine template
 _TOOLS = (
@@ -174,7 +176,7 @@ def _pad(file: io.BufferedWriter, template: str, missing: int) -> None:
 
 
 def unpack(path: str, target: str) -> int:
-    """Unpack an archive of any of the formats into a directory; gives the bytes of the tar stream. OSError or ValueError if it is none."""
+    """Unpack an archive into a directory; the bytes of its tar stream. OSError, ValueError if it is none."""
     import tarfile
 
     with open(path, "rb") as file:
@@ -196,7 +198,7 @@ def unpack(path: str, target: str) -> int:
         with tarfile.open(fileobj=io.BytesIO(raw)) as tar:
             # Python before 3.11.4 (Debian 12's is 3.11.2) has no filters, and needs none.
             tar.extraction_filter = getattr(tarfile, "tar_filter", None)
-            tar.extractall(target)
+            tar.extractall(target)  # noqa: S202 - the archive is ours
     except tarfile.TarError as error:
         raise ValueError(str(error)) from None
     return len(raw)
@@ -226,7 +228,7 @@ def _unzstd(file: io.BufferedReader) -> bytes:
     return b"".join(out)
 
 
-# --- the tree ----------------------------------------------------------------------------------------------------
+# --- the tree ---
 
 
 def archive(template: str) -> bytes:
@@ -332,9 +334,9 @@ def _machine_program(name: str) -> str | None:
 
 
 def _etc(template: str, distro: Distribution) -> Iterator[Entry]:
-    version = template.split("_")[0].split("-")[1] if template.split("_")[0].count("-") else ""
+    version = template.partition("_")[0].partition("-")[2].partition("-")[0]
     if distro.id == "debian":
-        build = template.split("_")[1].split("-")[0] if "_" in template else version
+        build = template.split("_")[1].split("-", maxsplit=1)[0] if "_" in template else version
         yield "etc/debian_version", f"{build}\n", 0o644
     elif distro.id == "alpine":
         version = f"{version}.0"
@@ -391,7 +393,7 @@ def _etc(template: str, distro: Distribution) -> Iterator[Entry]:
         yield "etc/systemd/system", None, 0o755
         yield "usr/lib/systemd", None, 0o755
         yield (
-            f"usr/lib/systemd/libsystemd-core-{_SYSTEMD.get(template.split('_')[0][:9], 255)}.so",
+            f"usr/lib/systemd/libsystemd-core-{_SYSTEMD.get(template.split('_', maxsplit=1)[0][:9], 255)}.so",
             "",
             0o644,
         )  # says its version
