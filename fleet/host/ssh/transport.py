@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import socket
 import threading
@@ -113,7 +114,8 @@ class SshTransport:
         try:
             channel.exec_command(command)
         except (paramiko.SSHException, EOFError, OSError) as error:
-            channel.close()
+            with contextlib.suppress(paramiko.SSHException, EOFError, OSError):
+                channel.close()
             if transport.is_active():
                 raise Unreachable(f"{self.name}: the host lets this user run no commands: {error}") from error
             raise LinkLost(f"{self.name}: the connection broke: {error}") from error
