@@ -7,7 +7,7 @@ import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
-from fleet.core.plan import Plan
+from fleet.core.plan import LEFT_OVER, Plan
 from fleet.host.apply import Result, Watcher
 from fleet.host.guarded import Outcome
 from fleet.render.lines import Line, counted, is_terminal, printable, show
@@ -53,12 +53,17 @@ def run_lines(results: Sequence[Result], left: Plan, seconds: float) -> Iterator
     yield Line(f"{counted(len(results), 'step')} in {seconds:.1f} s: {said or 'nothing done'}", "bold")
     if counts[Outcome.DETACHED]:
         return
-    if not left:
+    stays = [note for note in left.notes if note.why in LEFT_OVER]
+    if left:
+        yield Line(f"read again: {counted(len(left.steps), 'step')} left", "red bold")
+    elif stays:
+        yield Line("read again: nothing more to do, but the host is not as hosts.yml says", "yellow bold")
+    else:
         yield Line("read again: the host is as hosts.yml says", "green")
-        return
-    yield Line(f"read again: {counted(len(left.steps), 'step')} left", "red bold")
     for step in left.steps:
         yield Line(f"  {step.subject}: {step.action}: {'; '.join(map(difference_text, step.because))}", "red")
+    for note in stays:
+        yield Line(f"  {note.subject}: {note.why}: {printable(note.text)}", "yellow")
 
 
 def run_data(results: Sequence[Result], left: Plan, seconds: float, exit_code: int) -> dict[str, object]:
