@@ -49,6 +49,7 @@ def _no_garbage_collection() -> Iterator[None]:
     try:
         yield
     finally:
+        gc.freeze()  # they live to the end of the run: nobody need ever look through them
         if was_on:
             gc.enable()
 
