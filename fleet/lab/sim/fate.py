@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import os
-import signal
-import time
 from typing import Any
 
 from . import machine
@@ -33,6 +31,8 @@ def _count(name: str) -> int:
 
 def _send_killer(entry: dict[str, Any]) -> None:
     """A process of its own that waits and kills this one with all its children."""
+    import time
+
     victim = os.getpid()
     if os.fork() == 0:
         os.setsid()
@@ -58,6 +58,8 @@ def _below(top: int) -> list[int]:
 
 
 def _kill(pid: int) -> None:
+    import signal
+
     try:
         os.kill(pid, signal.SIGKILL)
     except ProcessLookupError:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import os
 import re
-import secrets
 
 from . import errors, paths, props, schema
 from .conf import Config
@@ -27,6 +26,8 @@ def _mac_prefix() -> str:
 
 def random_mac() -> str:
     """A new address, upper case."""
+    import secrets
+
     have = _mac_prefix().split(":")
     return ":".join(have + [f"{secrets.randbelow(256):02X}" for _ in range(6 - len(have))])
 
