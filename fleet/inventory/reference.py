@@ -45,7 +45,7 @@ def reference() -> str:
     """The whole page."""
     whole = schema()
     models: Mapping[str, Any] = whole["$defs"]
-    parts = [_INTRO, "## The file\n\n", *_table(whole)]
+    parts = [_INTRO, "## The file\n\n", *_table(whole, models)]
     seen: list[str] = []
     queue = list(_models(whole))
     while queue:
@@ -59,10 +59,10 @@ def reference() -> str:
             parts += [
                 _heading(name),
                 "Everything of [Layer](#layer), and:\n\n",
-                *_table({**models[name], "properties": own, "patternProperties": {}}),
+                *_table({**models[name], "properties": own, "patternProperties": {}}, models),
             ]
             continue
-        parts += [_heading(name), f"{_said(models[name])}\n\n", *_table(models[name])]
+        parts += [_heading(name), f"{_said(models[name])}\n\n", *_table(models[name], models)]
         queue += _models(models[name])
     return "".join(parts).rstrip() + "\n"
 
@@ -101,17 +101,17 @@ def _references(value: object) -> Iterator[str]:
             yield from _references(each)
 
 
-def _table(model: Mapping[str, Any]) -> Iterator[str]:
+def _table(model: Mapping[str, Any], models: Mapping[str, Any]) -> Iterator[str]:
     model = _mapping(model)
     required = set(model.get("required", ()))
     yield "| Key | Value | Meaning |\n|---|---|---|\n"
     for key, each in model.get("properties", {}).items():
         name = f"`{key}`{' *' if key in required else ''}"
-        yield f"| {name} | {_kind(each)} | {_cell(each.get('description', ''))} |\n"
+        yield f"| {name} | {_kind(each)} | {_cell(_meaning(each, models))} |\n"
     names = {"net": "netN", "mp": "mpN", "dev": "devN"}
     for pattern, each in model.get("patternProperties", {}).items():
         family = pattern.lstrip("^").split("(")[0]
-        yield f"| `{names[family]}` | {_kind(each)} | {_cell(each.get('description', ''))} |\n"
+        yield f"| `{names[family]}` | {_kind(each)} | {_cell(_meaning(each, models))} |\n"
     if required:
         yield "\n\\* required\n"
 
@@ -149,6 +149,12 @@ def _kind(each: Mapping[str, Any]) -> str:
     if "array" in kinds:
         return "text or list"
     return "text"
+
+
+def _meaning(each: Mapping[str, Any], models: Mapping[str, Any]) -> str:
+    """What a key means; pydantic leaves out what is the meaning of its model anyway."""
+    name = each.get("$ref", "").rsplit("/", 1)[-1]
+    return str(each.get("description") or models.get(name, {}).get("description", ""))
 
 
 def _cell(text: str) -> str:

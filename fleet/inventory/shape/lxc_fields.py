@@ -44,6 +44,8 @@ def _raw_line(line: str) -> str:
         raise ValueError(f"{key}: a line cannot hold control characters")
     if key in ("lxc.rootfs.path", "lxc.rootfs.options"):
         raise ValueError(f"{key} is Proxmox's own; it refuses this line (use rootfs)")
+    if key == "lxc.environment.runtime":
+        raise ValueError(f"{key} is what Proxmox writes for the key env; write env: NAME=VALUE")
     if key.startswith("lxc.cgroup."):
         raise ValueError(
             f"{key} is cgroup v1, which LXC ignores; write lxc.cgroup2.{key.removeprefix('lxc.cgroup.')}"

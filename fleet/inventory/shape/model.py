@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any, ClassVar, Self
 
 from pydantic import BaseModel, ConfigDict, GetJsonSchemaHandler, model_validator
@@ -58,7 +59,7 @@ class Props(BaseModel):
     def _from_text(cls, value: object) -> object:
         if isinstance(value, str):
             try:
-                value = parse_props(value, cls.default_key)
+                value = parse_props(re.sub(r"\s*,\s*", ",", value.strip()), cls.default_key)
             except ValueError as error:
                 raise PydanticCustomError("fleet", "{says}", {"says": str(error)}) from None
         if not isinstance(value, dict):

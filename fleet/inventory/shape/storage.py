@@ -80,7 +80,7 @@ class DatasetSection(Section):
     quota: Size | None = Field(None, description="Most that it and all below it may hold: `10T`.")
     owner: Owner | None = Field(
         None,
-        description="UID:GID of its directory as the node counts; 100000:100000: root of unprivileged guests.",
+        description="UID:GID of its directory as the node counts; 100000:100000: root of unprivileged ones.",
     )
     mode: Mode | None = Field(None, description="Mode of its directory: `2775`.")
     compression: Compression | None = Field(None, description="`lz4`, `zstd`, `zstd-3`, `off` ...")
