@@ -41,7 +41,8 @@ def select(
     guests = tuple(guests)
     included = _selected(guests, limit) if limit else frozenset(guests)
     excluded = _selected(guests, exclude) if exclude else frozenset()
-    left = tuple(guest for guest in guests if guest in included - excluded)
+    chosen = included - excluded
+    left = tuple(guest for guest in guests if guest in chosen)
     if not left and (limit or exclude):
         said = " ".join(
             f"--{option} {','.join(words)}"

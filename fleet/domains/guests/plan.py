@@ -301,12 +301,8 @@ def _digest(guest: Guest | None) -> str:
 
 def _start_in_order(planned: tuple[Step, ...], wanted: tuple[Container, ...]) -> tuple[Step, ...]:
     """The steps, those that start a container after the starts of what it depends on."""
-    starts = {
-        want.name: step_id
-        for want in wanted
-        for step_id in (steps.step_id(want, "start"),)
-        if any(step.id == step_id for step in planned)
-    }
+    ids = set(_ids(planned))
+    starts = {want.name: step_id for want in wanted if (step_id := steps.step_id(want, "start")) in ids}
     depends = {
         starts[want.name]: tuple(starts[name] for name in want.depends_on if name in starts)
         for want in wanted
