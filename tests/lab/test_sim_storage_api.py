@@ -255,6 +255,24 @@ def test_a_virtual_machine_is_made_listed_and_removed_as_recorded(run: Run, root
     assert not config.exists()
 
 
+def test_snapshots_of_a_virtual_machine_are_taken_shown_and_rolled_back(run: Run, root: Path) -> None:
+    run("qm", "create", "200", "--memory", "512", "--scsi0", "btr:1")
+    assert run("qm", "snapshot", "200", "s1")[1] == (
+        "snapshotting 'drive-scsi0' (btr:200/vm-200-disk-0.raw)\n"
+    )
+    assert run("qm", "snapshot", "200", "s1") == (255, "", "snapshot name 's1' already used\n")
+    shown = run("qm", "listsnapshot", "200")[1].splitlines()
+    assert [line[:32].rstrip() for line in shown] == ["`-> s1", " `-> current"]
+    assert [line[52:] for line in shown] == ["    no-description", "    You are here!"]
+    run("qm", "set", "200", "--memory", "1024")
+    assert run("qm", "resize", "200", "scsi0", "+1G") == (0, "Image resized.\n", "")
+    assert run("qm", "rollback", "200", "s1") == (0, "", "")
+    assert "memory: 512\n" in run("qm", "config", "200")[1]
+    assert run("qm", "delsnapshot", "200", "s1") == (0, "", "")
+    assert run("qm", "rollback", "200", "s1") == (255, "", "snapshot 's1' does not exist\n")
+    assert "[" not in (root / "etc/pve/nodes/pve/qemu-server/200.conf").read_text()
+
+
 @pytest.mark.parametrize(
     ("words", "code"),
     [(("config", "999"), 2), (("status", "999"), 2), (("start", "999"), 255), (("config", "100"), 2)],

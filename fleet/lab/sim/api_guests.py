@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from . import conf, container, machine, network, paths, pending, vmlist, vmstatus
+from . import conf, container, network, pending, qm_conf, vmlist, vmstatus
 from .api import Parts, Route, subdirs
 from .conf import Config
 from .errors import Die
@@ -149,30 +149,6 @@ def _interface(name: str, mac: str, addresses: list[str]) -> dict[str, Any]:
     return entry
 
 
-def read_vm(vmid: int) -> dict[str, str]:
-    """The keys of a virtual machine's configuration; Die if this node has none."""
-    raw = read_vm_file(vmid).split("\n[", 1)[0]
-    found = (re.fullmatch(r"([a-z][a-z_\d-]*):\s*(.+?)\s*", line) for line in raw.splitlines())
-    keys = {match[1]: match[2] for match in found if match}
-    description = "".join(
-        conf.decode_text(line[1:]) + "\n" for line in raw.splitlines() if line.startswith("#")
-    )
-    return keys | ({"description": description} if description else {})
-
-
-def read_vm_file(vmid: int) -> str:
-    """The text of a virtual machine's configuration."""
-    from .errors import ConfigMissing
-
-    try:
-        with open(
-            paths.real(f"{paths.PVE}/nodes/{machine.node()}/qemu-server/{vmid}.conf"), encoding="utf-8"
-        ) as file:
-            return file.read()
-    except FileNotFoundError:
-        raise ConfigMissing(machine.node(), vmid, "qemu-server") from None
-
-
 _VM_INTEGERS = (
     "cores",
     "sockets",
@@ -197,7 +173,7 @@ def _vm_typed(keys: dict[str, str]) -> dict[str, Any]:
 
 def vm_status(vmid: int) -> dict[str, Any]:
     """The figures of a virtual machine; in the lab they never run."""
-    keys = read_vm(vmid)
+    keys = qm_conf.read(vmid)
     cores = int(keys.get("cores", "1")) * int(keys.get("sockets", "1"))
     found: dict[str, Any] = {
         "cpu": 0,
@@ -241,8 +217,8 @@ def _vm_config(parts: Parts, params: Parts) -> dict[str, Any]:
     import hashlib
 
     vmid = _vmid(parts)
-    digest = hashlib.sha1(read_vm_file(vmid).encode(), usedforsecurity=False).hexdigest()
-    return {**_vm_typed(read_vm(vmid)), "digest": digest}
+    digest = hashlib.sha1(qm_conf.raw(vmid).encode(), usedforsecurity=False).hexdigest()
+    return {**_vm_typed(qm_conf.read(vmid)), "digest": digest}
 
 
 def _vm_current(parts: Parts, params: Parts) -> dict[str, Any]:

@@ -14,24 +14,19 @@ from .api_nodes import kernel
 # The packages that `pveversion -v` tells of (pve-manager API2/APT.pm): those in the second list only where
 # they are installed.
 _PACKAGES = (
-    "ceph-fuse corosync libjs-extjs libknet1 libproxmox-acme-perl libproxmox-backup-qemu0 libproxmox-rs-perl "
-    "libpve-access-control "
-    "libpve-cluster-api-perl libpve-cluster-perl libpve-common-perl libpve-guest-common-perl "
-    "libpve-http-server-perl "
-    "libpve-notify-perl libpve-rs-perl libpve-storage-perl libqb0 libspice-server1 lvm2 lxc-pve lxcfs "
-    "novnc-pve "
-    "proxmox-backup-client proxmox-backup-restore-image proxmox-mail-forward proxmox-mini-journalreader "
-    "proxmox-widget-toolkit "
-    "pve-cluster pve-container pve-docs pve-edk2-firmware pve-firewall pve-firmware pve-ha-manager pve-i18n "
-    "pve-qemu-kvm "
-    "pve-xtermjs qemu-server smartmontools spiceterm swtpm vncterm"
+    "ceph-fuse corosync libjs-extjs libknet1 libproxmox-acme-perl libproxmox-backup-qemu0 libproxmox- "
+    "rs-perl libpve-access-control libpve-cluster-api-perl libpve-cluster-perl libpve-common-perl "
+    "libpve-guest-common-perl libpve-http-server-perl libpve-notify-perl libpve-rs-perl libpve-storage- "
+    "perl libqb0 libspice-server1 lvm2 lxc-pve lxcfs novnc-pve proxmox-backup-client proxmox-backup- "
+    "restore-image proxmox-mail-forward proxmox-mini-journalreader proxmox-widget-toolkit pve-cluster "
+    "pve-container pve-docs pve-edk2-firmware pve-firewall pve-firmware pve-ha-manager pve-i18n pve- "
+    "qemu-kvm pve-xtermjs qemu-server smartmontools spiceterm swtpm vncterm"
 ).split()
 _OPTIONAL = (
     "amd64-microcode ceph criu dnsmasq frr-pythontools gfs2-utils ifupdown ifupdown2 intel-microcode "
-    "ksm-control-daemon ksmtuned "
-    "libpve-apiclient-perl libpve-network-perl openvswitch-switch proxmox-backup-file-restore "
-    "proxmox-enterprise-support-keyring proxmox-firewall proxmox-kernel-helper proxmox-offline-mirror-helper "
-    "pve-esxi-import-tools pve-zsync zfsutils-linux"
+    "ksm-control-daemon ksmtuned libpve-apiclient-perl libpve-network-perl openvswitch-switch proxmox- "
+    "backup-file-restore proxmox-enterprise-support-keyring proxmox-firewall proxmox-kernel-helper "
+    "proxmox-offline-mirror-helper pve-esxi-import-tools pve-zsync zfsutils-linux"
 ).split()
 _DEBIAN = (
     "ceph-fuse",

@@ -2,33 +2,44 @@
 
 Of qemu-server's CLI/qm.pm and API2/Qemu.pm. They never run in the lab.
 
-Verbs: list, config, pending, status, create, set, start, stop, shutdown, destroy, unlock. What a `qm create`
-may set is what stands in _KEYS; anything else fails as an option that Proxmox does not know.
+Verbs: list, config, pending, status, create, set, start, stop, shutdown, destroy, unlock, and those of
+qm_snapshot.py. What `qm create` may set is what stands in _PLAIN and _NUMBERED; anything else fails as an
+option that Proxmox does not know.
 """
 
 from __future__ import annotations
 
-import os
 import re
 import sys
 import time
 from collections.abc import Callable
 from uuid import uuid4
 
-from . import conf, costs, errors, files, machine, network, paths, storage, storage_cfg, tasks, vmlist
-from .api_guests import boot_disk, read_vm, read_vm_file
+from . import (
+    conf,
+    costs,
+    errors,
+    files,
+    machine,
+    network,
+    qm_conf,
+    qm_snapshot,
+    storage,
+    storage_cfg,
+    tasks,
+    vmlist,
+)
+from .api_guests import boot_disk
 from .errors import Die, ParamError, UsageError
 from .sizes import format_size
 from .storage_base import Writer
 
 _PLAIN = (
-    "acpi agent arch args autostart balloon bios boot bootdisk cicustom cipassword citype ciuser cores cpu "
-    "cpulimit cpuunits "
-    "description freeze hookscript hotplug hugepages keyboard kvm localtime lock machine memory name "
-    "nameserver numa onboot ostype "
-    "protection reboot rng0 scsihw searchdomain shares smbios1 sockets sshkeys startdate startup tablet tags "
-    "tdf template tpmstate0 "
-    "vcpus vga vmgenid vmstatestorage watchdog efidisk0"
+    "acpi agent arch args autostart balloon bios boot bootdisk cicustom cipassword citype ciuser cores "
+    "cpu cpulimit cpuunits description freeze hookscript hotplug hugepages keyboard kvm localtime lock "
+    "machine memory name nameserver numa onboot ostype protection reboot rng0 scsihw searchdomain "
+    "shares smbios1 sockets sshkeys startdate startup tablet tags tdf template tpmstate0 vcpus vga "
+    "vmgenid vmstatestorage watchdog efidisk0"
 ).split()
 _NUMBERED = {
     "net": 32,
@@ -87,6 +98,11 @@ _USAGE = {
     "shutdown": "qm shutdown <vmid> [OPTIONS]",
     "destroy": "qm destroy <vmid> [OPTIONS]",
     "unlock": "qm unlock <vmid>",
+    "snapshot": "qm snapshot <vmid> <snapname> [OPTIONS]",
+    "listsnapshot": "qm listsnapshot <vmid>",
+    "rollback": "qm rollback <vmid> <snapname> [OPTIONS]",
+    "delsnapshot": "qm delsnapshot <vmid> <snapname> [OPTIONS]",
+    "resize": "qm resize <vmid> <disk> <size> [OPTIONS]",
 }
 _OPTIONS = {
     "list": ("full",),
@@ -96,24 +112,13 @@ _OPTIONS = {
     "stop": ("skiplock", "timeout", "keepActive", "overrule-shutdown"),
     "shutdown": ("skiplock", "timeout", "forceStop", "keepActive"),
     "destroy": ("purge", "skiplock", "destroy-unreferenced-disks"),
+    "snapshot": ("description", "vmstate"),
+    "rollback": ("start",),
+    "delsnapshot": ("force",),
+    "resize": ("digest", "skiplock"),
 }
 
 Values = dict[str, str]
-
-
-def path(vmid: int) -> str:
-    """The configuration file."""
-    return f"{paths.PVE}/nodes/{machine.node()}/qemu-server/{vmid}.conf"
-
-
-def save(vmid: int, keys: Values) -> None:
-    """Write a configuration: the description, then the keys, sorted."""
-    text = "".join("#" + conf.encode_text(line) + "\n" for line in keys.get("description", "").splitlines())
-    text += "".join(f"{key}: {keys[key]}\n" for key in sorted(keys) if key != "description")
-    new = not os.path.exists(paths.real(path(vmid)))
-    files.write(path(vmid), text.encode())
-    if new:
-        vmlist.refresh()
 
 
 def _known(verb: str, name: str) -> bool:
@@ -187,7 +192,7 @@ def _list(vmids: list[str], given: Values) -> int:
     if ids:
         print(f"{'VMID':>10} {'NAME':<20} {'STATUS':<10} {'MEM(MB)':<10} {'BOOTDISK(GB)':>12} {'PID':<10}")
     for vmid in ids:
-        keys = read_vm(vmid)
+        keys = qm_conf.read(vmid)
         print(
             f"{vmid:>10} {keys.get('name', f'VM {vmid}'):<20} {'stopped':<10} "
             f"{keys.get('memory', '512'):<10} "
@@ -202,8 +207,8 @@ def _shown(key: str, value: str) -> str:
 
 def _config(words: list[str], given: Values) -> int:
     vmid = int(words[0])
-    keys = read_vm(vmid)
-    if "snapshot" in given and f"\n[{given['snapshot']}]\n" not in read_vm_file(vmid):
+    keys = qm_conf.read(vmid)
+    if "snapshot" in given and f"\n[{given['snapshot']}]\n" not in qm_conf.raw(vmid):
         raise Die(f"snapshot '{given['snapshot']}' does not exist")
     for key in sorted(keys):
         print(f"{key}: {_shown(key, keys[key])}")
@@ -212,7 +217,7 @@ def _config(words: list[str], given: Values) -> int:
 
 def _pending(words: list[str], given: Values) -> int:
     del given
-    keys = read_vm(int(words[0]))
+    keys = qm_conf.read(int(words[0]))
     for key in sorted(keys):
         print(f"cur {key}: {_shown(key, keys[key])}")
     return 0
@@ -220,7 +225,7 @@ def _pending(words: list[str], given: Values) -> int:
 
 def _status(words: list[str], given: Values) -> int:
     vmid = int(words[0])
-    read_vm(vmid)
+    qm_conf.read(vmid)
     if given.get("verbose") == "1":
         from .api_guests import vm_status
 
@@ -294,7 +299,7 @@ def _create(words: list[str], given: Values) -> int:
             "smbios1": f"uuid={uuid4()}",
             "vmgenid": str(uuid4()),
         }
-        save(vmid, keys)
+        qm_conf.save(vmid, keys)
 
     return tasks.run("qmcreate", str(vmid), work)
 
@@ -311,20 +316,15 @@ def _set(words: list[str], given: Values) -> int:
     for key in gone:
         if not _known("set", key):
             raise ParamError({"delete": f"unknown option '{key}'"})
-    keys = read_vm(vmid)
-    _check_lock(keys)
+    keys = qm_conf.read(vmid)
+    qm_conf.check_lock(keys)
     with files.locked(f"/var/lock/qemu-server/lock-{vmid}.conf", 10):
         print(f"update VM {vmid}: {shown}")
         keys = {key: value for key, value in keys.items() if key not in gone} | _filled(
             vmid, given, sys.stdout
         )
-        save(vmid, keys)
+        qm_conf.save(vmid, keys)
     return 0
-
-
-def _check_lock(keys: Values) -> None:
-    if "lock" in keys:
-        raise Die(f"VM is locked ({keys['lock']})")
 
 
 def _start(words: list[str], given: Values) -> int:
@@ -333,7 +333,7 @@ def _start(words: list[str], given: Values) -> int:
     vmid = int(words[0])
 
     def work(_out: tasks.Out) -> None:
-        _check_lock(read_vm(vmid))
+        qm_conf.check_lock(qm_conf.read(vmid))
         raise Die(
             "KVM virtualisation configured, but not available. Either disable in VM configuration or enable "
             "in BIOS."
@@ -346,7 +346,7 @@ def _stop(words: list[str], given: Values) -> int:
     """Stopping what does not run is no error."""
     del given
     vmid = int(words[0])
-    return tasks.run("qmstop", str(vmid), lambda _out: _check_lock(read_vm(vmid)))
+    return tasks.run("qmstop", str(vmid), lambda _out: qm_conf.check_lock(qm_conf.read(vmid)))
 
 
 def _shutdown(words: list[str], given: Values) -> int:
@@ -354,7 +354,7 @@ def _shutdown(words: list[str], given: Values) -> int:
     vmid = int(words[0])
 
     def work(_out: tasks.Out) -> None:
-        _check_lock(read_vm(vmid))
+        qm_conf.check_lock(qm_conf.read(vmid))
         raise Die(f"VM {vmid} not running")
 
     return tasks.run("qmshutdown", str(vmid), work)
@@ -363,18 +363,17 @@ def _shutdown(words: list[str], given: Values) -> int:
 def _destroy(words: list[str], given: Values) -> int:
     del given
     vmid = int(words[0])
-    keys = read_vm(vmid)
+    keys = qm_conf.read(vmid)
     if keys.get("protection") == "1":
         raise Die(f"can't remove VM {vmid} - protection mode enabled", 255)
 
     def work(out: tasks.Out) -> None:
-        _check_lock(keys)
+        qm_conf.check_lock(keys)
         for key, value in keys.items():
             volume = value.partition(",")[0]
             if re.fullmatch(r"(?:scsi|virtio|sata|ide|unused|efidisk|tpmstate)\d+", key) and ":" in volume:
                 storage.free(volume, out)
-        files.remove(path(vmid))
-        vmlist.refresh()
+        qm_conf.remove(vmid)
 
     return tasks.run("qmdestroy", str(vmid), work)
 
@@ -382,11 +381,11 @@ def _destroy(words: list[str], given: Values) -> int:
 def _unlock(words: list[str], given: Values) -> int:
     del given
     vmid = int(words[0])
-    keys = read_vm(vmid)
+    keys = qm_conf.read(vmid)
     if "lock" not in keys:
         raise Die("no lock found trying to remove any lock", 255)
     del keys["lock"]
-    save(vmid, keys)
+    qm_conf.save(vmid, keys)
     return 0
 
 
@@ -402,6 +401,11 @@ _VERBS: dict[str, Callable[[list[str], Values], int]] = {
     "shutdown": _shutdown,
     "destroy": _destroy,
     "unlock": _unlock,
+    "snapshot": qm_snapshot.snapshot,
+    "listsnapshot": qm_snapshot.listsnapshot,
+    "rollback": qm_snapshot.rollback,
+    "delsnapshot": qm_snapshot.delsnapshot,
+    "resize": qm_snapshot.resize,
 }
 
 
@@ -437,7 +441,7 @@ def main(argv: list[str]) -> int:
 
 def _run(verb: str, words: list[str]) -> int:
     plain, given = _parse(verb, words)
-    wanted = 0 if verb == "list" else 1
+    wanted = len(re.findall(r"<\w+>", _USAGE[verb]))
     if len(plain) < wanted:
         raise UsageError("not enough arguments")
     if len(plain) > wanted:

@@ -211,7 +211,8 @@ class Directory:
         make_image(self.path(name), size)
         self.notes.put(name, size=size)
         out.write("Image resized.\n")
-        self.grow_filesystem(name, size, running, out)
+        if self.notes.get(name).get("fs", size):
+            self.grow_filesystem(name, size, running, out)
 
     def _no_resize(self) -> str:
         return "can't resize this image format"

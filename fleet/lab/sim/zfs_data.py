@@ -163,8 +163,8 @@ _GUEST = re.compile(r".*/(?:subvol|basevol|vm|base)-\d+-[^/]+")
 def measure(tree: Tree) -> None:
     """Let mounted file systems refer to what lies in them.
 
-    Not guests' volumes, whose sizes storage.fill tells. What came since the last snapshot is one block, so that a
-    snapshot keeps its share.
+    Not guests' volumes, whose sizes storage.fill tells. What came since the last snapshot is one block, so
+    that a snapshot keeps its share.
     """
     kept = {block for node in tree.snapshots.values() for block in node["blocks"]}
     for name, node in tree.datasets.items():
