@@ -98,19 +98,19 @@ def execute(
                 )
             left = replace(plan, steps=(), notes=())
             if not any(result.outcome is Outcome.DETACHED for result in results):
-                left = planner(gather(shell, inventory))
+                left = planner(_settled(shell, inventory))
             over = Run(plan, results, left, time.monotonic() - began)
             journal.write("end", exit=over.exit_code, seconds=round(over.seconds, 2))
     return over
 
 
 def _settled(shell: Shell, inventory: Inventory) -> Facts:
-    """The facts, once nothing of an earlier run goes on any more."""
+    """The facts, once no job is on the host any more: one of an earlier run, or one whose end nobody read."""
     facts = gather(shell, inventory)
     if not facts.jobs:
         return facts
     for job in facts.jobs:
-        show([Line(f"an earlier run left this on the host: {job.title}; following it")], sys.stderr)
+        show([Line(f"found on the host: {job.title}; following it")], sys.stderr)
         try:
             ended = host_jobs.follow(shell, job)
         except (LinkLost, Unreachable):
