@@ -67,7 +67,7 @@ def _main(hosts: str, event: str, jobs: str) -> None:
         if written == int(event):
             os.kill(os.getpid(), signal.SIGKILL)
 
-    Journal.write = counting  # type: ignore[method-assign]
+    Journal.write = counting  # type: ignore[method-assign, assignment]
     apply(load(Path(hosts)), jobs=int(jobs))
 
 

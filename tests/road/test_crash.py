@@ -1,4 +1,4 @@
-"""Exhaustive: a run that makes three guests and changes three is broken at every execution, and killed at every event.
+"""Exhaustive: a run that makes three guests and changes three is cut at every execution, killed at every event.
 
 Each time a plain rerun converges: nothing is lost or doubled, and no lock, job or half-written file stays.
 """
@@ -6,7 +6,6 @@ Each time a plain rerun converges: nothing is lost or doubled, and no lock, job 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -80,7 +79,7 @@ def _stable(config: str) -> str:
 
 
 @pytest.fixture
-def scene(world: World, tmp_path: Path) -> Iterator[Scene]:
+def scene(world: World, tmp_path: Path) -> Scene:
     """The scene, set up anew for each test."""
     return Scene(world, tmp_path)
 
@@ -130,7 +129,7 @@ def test_an_operator_killed_at_any_event_leaves_nothing_that_a_rerun_does_not_se
 def test_a_command_of_proxmox_killed_in_the_middle_is_settled_or_said(
     scene: Scene, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """A killed `pct create` leaves what Proxmox leaves: fleet names it and harms nothing, the rest converges."""
+    """A killed `pct create` leaves what Proxmox leaves: fleet names it, harms nothing, and does the rest."""
     cases = 0
     for number in range(1, 14):
         for ms in (30, 70):

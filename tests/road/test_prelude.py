@@ -304,7 +304,7 @@ def test_raw_lines_are_not_written_past_a_lock(host: Host) -> None:
     assert list(path.parent.glob("*.tmp*")) == []
 
 
-@given(text=st.text(st.characters(exclude_categories=("Cs",), exclude_characters="\0\r"), min_size=1))
+@given(text=st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0\r"), min_size=1))
 @settings(max_examples=20, deadline=None)
 def test_a_description_is_recognised_in_the_file_as_proxmox_encodes_it(host: Host, text: str) -> None:
     encoded = encode_description(text)

@@ -8,24 +8,22 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Mount:
-    """One wanted mount point by its meaning: a bind or device mount (`bind`), or a volume (`storage` and `size`)."""
+    """One wanted mount point: a bind or device mount (`bind`), or a volume (`storage` and `size`)."""
 
     slot: str  # "mp0": where it goes if the guest has nothing mounted at `mp` yet
     mp: str  # the path inside the guest: "/data"
     bind: str | None  # the path on the host
     storage: str | None
     size: int | None  # bytes
-    options: tuple[
-        tuple[str, str], ...
-    ] = ()  # the others: backup, ro, acl ...; Proxmox's printed values, sorted
+    options: tuple[tuple[str, str], ...] = ()  # backup, ro, acl ...: values as Proxmox prints them, sorted
 
 
 @dataclass(frozen=True, slots=True)
 class Container:
     """One wanted container.
 
-    `config` holds every other wanted key of `pct config` (not rootfs, mpN, tags, hostname, unprivileged) with its
-    value as Proxmox prints it: {"memory": "4096", "net0": "name=eth0,bridge=vmbr0,ip=dhcp", "features": "nesting=1"}.
+    `config` holds every other wanted key of `pct config` (not rootfs, mpN, tags, hostname, unprivileged) with
+    its value as Proxmox prints it: {"memory": "4096", "net0": "name=eth0,bridge=vmbr0", "features": "nesting=1"}.
     """
 
     name: str  # its key in hosts.yml
