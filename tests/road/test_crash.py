@@ -1,4 +1,4 @@
-"""Exhaustive: a run that makes three guests and changes three is cut at every execution, killed at every event.
+"""Exhaustive: a run that makes three guests and changes three, cut at every execution, killed at every event.
 
 Each time a plain rerun converges: nothing is lost or doubled, and no lock, job or half-written file stays.
 """

@@ -23,7 +23,7 @@ class Container:
     """One wanted container.
 
     `config` holds every other wanted key of `pct config` (not rootfs, mpN, tags, hostname, unprivileged) with
-    its value as Proxmox prints it: {"memory": "4096", "net0": "name=eth0,bridge=vmbr0", "features": "nesting=1"}.
+    its value as Proxmox prints it: {"memory": "4096", "net0": "name=eth0,bridge=vmbr0", "onboot": "1"}.
     """
 
     name: str  # its key in hosts.yml
