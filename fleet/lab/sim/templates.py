@@ -179,21 +179,7 @@ def unpack(path: str, target: str) -> int:
     """Unpack an archive into a directory; the bytes of its tar stream. OSError, ValueError if it is none."""
     import tarfile
 
-    with open(path, "rb") as file:
-        head = file.read(6)
-        file.seek(0)
-        if struct.unpack("<I", head[:4].ljust(4, b"\0"))[0] == _ZSTD_MAGIC:
-            raw = _unzstd(file)
-        elif head == b"\xfd7zXZ\0":
-            import lzma
-
-            raw = lzma.LZMADecompressor().decompress(file.read(64 << 20))
-        elif head[:2] == b"\x1f\x8b":
-            import zlib
-
-            raw = zlib.decompressobj(31).decompress(file.read(64 << 20))
-        else:
-            raw = file.read()
+    raw = _expand(path)
     try:
         with tarfile.open(fileobj=io.BytesIO(raw)) as tar:
             # Python before 3.11.4 (Debian 12's is 3.11.2) has no filters, and needs none.
@@ -202,6 +188,31 @@ def unpack(path: str, target: str) -> int:
     except tarfile.TarError as error:
         raise ValueError(str(error)) from None
     return len(raw)
+
+
+def _expand(path: str) -> bytes:
+    """The tar stream in an archive, whose first bytes say how it is packed."""
+    with open(path, "rb") as file:
+        head = file.read(6)
+        file.seek(0)
+        if head[:4] == struct.pack("<I", _ZSTD_MAGIC):
+            return _unzstd(file)
+        packed = file.read(64 << 20)  # what follows is a hole
+    if head == b"\xfd7zXZ\0":
+        import lzma
+
+        try:
+            return lzma.LZMADecompressor().decompress(packed)
+        except lzma.LZMAError as error:
+            raise ValueError(str(error)) from None
+    if head[:2] == b"\x1f\x8b":
+        import zlib
+
+        try:
+            return zlib.decompressobj(31).decompress(packed)
+        except zlib.error as error:
+            raise ValueError(str(error)) from None
+    return packed
 
 
 def _zstd(raw: bytes) -> bytes:
