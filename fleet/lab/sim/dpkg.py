@@ -1,4 +1,4 @@
-"""`dpkg-query -W`: the packages of the node, from /var/lib/dpkg/status, on machines that are no Debian, too.
+"""`dpkg-query -W`: the packages of the node, from /var/lib/dpkg/status, on any machine."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`nproc` and `uname` of the node: what the machine description says where the kernel outside would say otherwise."""
+"""`nproc` and `uname` of the node, as the machine description says."""
 
 from __future__ import annotations
 
