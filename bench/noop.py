@@ -162,8 +162,8 @@ def report(samples: Samples, sizes: Sequence[int], lists: str) -> str:
             "# What a converged check costs",
             "",
             f"Made by `bench/noop{words and ' ' + words}` on {datetime.now(UTC):%Y-%m-%d}: {machine()},",
-            f"Fabric {version('fabric')}, {ansible_version()};"
-            f" load average at the end {os.getloadavg()[2]:.1f}.",
+            f"Fabric {version('fabric')}, {ansible_version()};",
+            f"load average at the end {os.getloadavg()[2]:.1f}.",
             "",
             "All in the lab, where each command of Proxmox takes as long as on a real node (`pct config`",
             "about a second), all over SSH with the same key, nothing to change. Whole processes, measured",
