@@ -135,6 +135,8 @@ def _container(
             yield Note(subject, Why.REFUSED, refusal)
         else:
             yield from _create(want, templates, providers)
+    elif guest.kind == "lxc" and guest.config.current.get("lock") == "create":
+        yield Note(subject, Why.LOCKED, _locked(want, "create"))  # until its end it has neither name nor tag
     elif refusal := _not_it(want, guest) or _not_ours(want, guest):
         yield Note(subject, Why.REFUSED, refusal)
     elif lock := guest.config.current.get("lock"):

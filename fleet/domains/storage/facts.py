@@ -64,14 +64,14 @@ def probes(datasets: Iterable[Dataset]) -> tuple[Probe, ...]:
             {"quota", "mountpoint", "used", "mounted"}.union(*(_names(each) for each in datasets))
         )
         names = [each.name for each in datasets]
-        mountpoints = sorted({each.mountpoint for each in datasets if each.mountpoint})
+        directories = sorted({each.directory for each in datasets} - {""})
         found += [
             Probe("pools", "zpool list -H -o name"),
             Probe(
                 "datasets",
                 command("zfs", "get", "-Hp", "-o", "name,property,value", ",".join(properties), *names).sh(),
             ),
-            Probe("owners", command("stat", "-c", "%u %g %a %n", *mountpoints).sh() if mountpoints else ":"),
+            Probe("owners", command("stat", "-c", "%u %g %a %n", "--", *directories).sh()),
         ]
     return tuple(found)
 
@@ -90,7 +90,7 @@ def read(answers: Mapping[str, Answer], wanted: Iterable[Dataset]) -> StorageFac
     for each in wanted:
         if each.name in properties:
             found = properties[each.name]
-            owner, mode = owners.get(each.mountpoint or "", (None, None))
+            owner, mode = owners.get(each.directory, (None, None))
             mounted = found.get("mounted") == "yes"
             datasets[each.name] = DatasetFacts(found, owner if mounted else None, mode if mounted else None)
     cached: dict[str, tuple[str, ...]] = {}

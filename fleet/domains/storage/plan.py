@@ -72,7 +72,7 @@ def _dataset(want: Dataset, facts: StorageFacts) -> Iterator[Step | Note]:
     found = facts.datasets.get(want.name)
     if found is None:
         yield steps.create_dataset(want)
-        if want.owner or want.mode:
+        if (want.owner or want.mode) and want.directory:
             yield steps.own(want, None)
         return
     items: list[Step | Note] = []
@@ -84,10 +84,10 @@ def _dataset(want: Dataset, facts: StorageFacts) -> Iterator[Step | Note]:
             settable.append(difference)
     if settable:
         items.append(steps.set_properties(want, tuple(settable)))
-    if want.mountpoint and found.properties.get("mounted") == "no":
+    if want.mountpoint and want.directory and found.properties.get("mounted") == "no":
         how = f"it is not mounted; `zfs mount {want.name}` on the host mounts it"
         items.append(Note(subject, Why.WARNING, how))
-    elif _owned_by_another(want, found):
+    elif _owned_by_another(want, found) and found.properties.get("mountpoint") == want.directory:
         items.append(steps.own(want, found))
     yield from items or [Note(subject, Why.UNCHANGED, "as hosts.yml says")]
 

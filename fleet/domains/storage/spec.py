@@ -17,6 +17,11 @@ class Dataset:
     mode: str | None = None  # its permissions, octal: 2775
     line: int = 0
 
+    @property
+    def directory(self) -> str:
+        """Where it is mounted: where hosts.yml says, else where ZFS mounts it by itself; empty: nowhere."""
+        return "" if self.mountpoint in ("none", "legacy") else self.mountpoint or f"/{self.name}"
+
 
 @dataclass(frozen=True, slots=True)
 class Storage:

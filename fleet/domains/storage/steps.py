@@ -57,7 +57,7 @@ def properties(dataset: Dataset) -> tuple[tuple[str, str], ...]:
 def create_dataset(want: Dataset) -> Step:
     """Creates a dataset; refused where its mountpoint would hide files that are there already."""
     expect = [Check(command("fleet_no_dataset", want.name), f"there is no dataset {want.name}")]
-    if want.mountpoint:
+    if want.mountpoint and want.directory:
         expect.append(
             Check(
                 command("fleet_vacant", want.mountpoint),
@@ -93,7 +93,7 @@ def set_properties(want: Dataset, differences: tuple[Difference, ...]) -> Step:
 
 def own(want: Dataset, found: DatasetFacts | None) -> Step:
     """Gives the dataset's own directory its owner and mode; what is in it keeps its own."""
-    path = want.mountpoint or f"/{want.name}"
+    path = want.directory
     do, done, because = [], [], []
     if want.owner:
         owner = f"{want.owner[0]}:{want.owner[1]}"
@@ -114,7 +114,10 @@ def own(want: Dataset, found: DatasetFacts | None) -> Step:
         action="own",
         because=tuple(because),
         done=tuple(done),
-        expect=(Check(command("fleet_zfs", want.name, "mounted", "yes"), f"{want.name} is mounted"),),
+        expect=(
+            Check(command("fleet_zfs", want.name, "mounted", "yes"), f"{want.name} is mounted"),
+            Check(command("fleet_zfs", want.name, "mountpoint", path), f"{want.name} is mounted at {path}"),
+        ),
         do=tuple(do),
         impact=Impact.LIVE if found else Impact.NONE,
         needs=(dataset_id(want),),
