@@ -30,11 +30,12 @@ class Figures:
     def __str__(self) -> str:
         categories = ", ".join(f"{count} {name}" for name, count in self.categories.items())
         networks = ", ".join(f"{count} on {name}" for name, count in self.networks.items())
+        plural = "" if self.containers == 1 else "s"
         of_node = f" of {gib(self.node_memory)}" if self.node_memory else ""
         return "; ".join(
             part
             for part in (
-                f"{self.containers} containers{f' ({categories})' if categories else ''}",
+                f"{self.containers} container{plural}{f' ({categories})' if categories else ''}",
                 f"{self.running} to be running, {len(self.stopped)} stopped",
                 f"{gib(self.memory)}{of_node} memory",
                 networks,

@@ -28,7 +28,9 @@ OTHER_NAMES = {
     "lxc": "raw", "sshkeys": "ssh-public-keys", "authorized_keys": "ssh-public-keys", "ports": "firewall",
     "host": "node", "guests": "containers", "lxcs": "containers", "vms": "containers",
     "networks": "network", "hostname": "name", "ip_address": "address", "key": "identity-file",
-    "ssh_key": "identity-file", "tz": "timezone",
+    "ssh_key": "identity-file", "tz": "timezone", "nesting": "features", "keyctl": "features",
+    "fuse": "features", "gw": "net0", "gateway": "net0", "hwaddr": "net0", "size": "rootfs",
+    "storage": "rootfs", "autoboot": "onboot",
 }  # fmt: skip
 
 
@@ -39,7 +41,8 @@ class Findings:
         self._top = top
         self.errors: dict[tuple[Path, str], int] = {}
         self.warnings: dict[tuple[Path, str], int] = {}
-        self.broken: set[Path] = set()
+        self._broken: set[Path] = set()
+        self._above: set[Path] = set()
 
     def error(self, path: Path, text: str) -> None:
         """Something is wrong at this path."""
@@ -49,14 +52,21 @@ class Findings:
         """Something is odd at this path."""
         self.warnings.setdefault((path, text), line_of(self._top, path))
 
-    def spoiled(self, *start: str | int) -> bool:
+    def lost(self, path: Path) -> None:
+        """The value at this path could not be used."""
+        self._broken.add(path)
+        self._above.update(path[:length] for length in range(len(path)))
+
+    def spoiled(self, *path: str | int) -> bool:
         """True if something at, above or below this path was wrong, and what is missing there follows."""
-        return any(path[: len(start)] == start or start[: len(path)] == path for path in self.broken)
+        above = (path[:length] for length in range(len(path) + 1))
+        return path in self._above or any(each in self._broken for each in above)
 
 
 def shown(path: Iterable[str | int]) -> str:
     """The path as the user would say it: containers.plex.net0.ip, firewall.accept_in[2]."""
-    return "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in path).lstrip(".")
+    parts = (f"[{part}]" if isinstance(part, int) else f".{part or repr(part)}" for part in path)
+    return "".join(parts).removeprefix(".")
 
 
 def user_path(loc: Iterable[str | int]) -> Path:

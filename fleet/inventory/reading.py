@@ -37,6 +37,8 @@ def load_file(path: Path) -> Inventory:
             data = file.read(document.MAX_BYTES + 1)
     except OSError as error:
         raise FleetError(f"{path}: {error.strerror or error}") from error
+    # Looking for plugins of pydantic reads the metadata of every installed package; fleet has none.
+    os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
     with _no_garbage_collection():
         return load_bytes(data, path)
 
@@ -97,7 +99,7 @@ def _validated(top: Map, findings: Findings, secret: set[Place]) -> HostsFile | 
                 place = user_path(each["loc"])
                 if not findings.spoiled(*place) and not any(place[: len(known)] == known for known in secret):
                     findings.error(place, said(each))
-                findings.broken.add(place)
+                findings.lost(place)
                 if each["type"] == "missing" and place[-1] in _STAND_INS:
                     _put_in_for_lost(raw)
                 else:

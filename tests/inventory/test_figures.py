@@ -7,7 +7,7 @@ from tests.inventory.small import HEAD, WEB, load_text
 
 
 def test_a_homelab_without_figures_has_a_line_all_the_same() -> None:
-    assert str(figures(load_text(HEAD + WEB))) == "1 containers; 1 to be running, 0 stopped; 0.5 GiB memory"
+    assert str(figures(load_text(HEAD + WEB))) == "1 container; 1 to be running, 0 stopped; 0.5 GiB memory"
 
 
 def test_a_guest_without_memory_counts_with_proxmoxs_default() -> None:

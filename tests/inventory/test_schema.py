@@ -6,6 +6,7 @@ import json
 import re
 from pathlib import Path
 
+import jsonschema  # type: ignore[import-untyped]
 import pytest
 import yaml
 
@@ -45,9 +46,6 @@ def test_every_link_of_the_reference_leads_somewhere() -> None:
 
 @pytest.fixture(scope="module")
 def validator() -> object:
-    jsonschema = pytest.importorskip(
-        "jsonschema", reason="an editor's validator is not installed: jsonschema"
-    )
     jsonschema.Draft202012Validator.check_schema(schema())
     return jsonschema.Draft202012Validator(json.loads(schema_text()))
 

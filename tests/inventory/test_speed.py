@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 
 from fleet.inventory import Inventory
-from tests.inventory.small import load_text
+from tests.inventory.small import load_text, problems
 
 GUEST = """\
   guest-{number}:
@@ -51,3 +51,10 @@ def test_2800_containers_are_read_in_a_second() -> None:
         times.append(time.process_time() - start)
     assert len(inventory.containers) == 2800
     assert min(times) < 1.0, times
+
+
+def test_2800_mistakes_are_all_said_in_a_few_seconds() -> None:
+    text = fleet(2800).replace("memory: 1024", "memory: 4G").replace("profiles: [web]", "profile: web")
+    start = time.process_time()
+    assert sum("guest-" in said for said in problems(text)) == 2 * 2800
+    assert time.process_time() - start < 10

@@ -9,6 +9,7 @@ from fleet.inventory.checks.storage import check_archives
 from fleet.inventory.document import Path
 from fleet.inventory.problems import nearest
 from fleet.inventory.shape.net_fields import subnet
+from fleet.tools.pct.keys import family
 
 
 def check(scene: Scene) -> None:
@@ -18,6 +19,7 @@ def check(scene: Scene) -> None:
         if name not in names and not scene.findings.spoiled("containers", name):
             scene.error(path, f"{name!r} is no container{nearest(name, names)}")
     check_archives(scene)
+    _gpu(scene)
     _wireguard(scene)
     _sources(scene)
 
@@ -34,6 +36,14 @@ def _named_guests(scene: Scene) -> Iterator[tuple[Path, str]]:
         for name, exporter in monitoring.exporters.items():
             if exporter.container is not None:
                 yield ("monitoring", "exporters", name, "container"), exporter.container
+
+
+def _gpu(scene: Scene) -> None:
+    """A guest that uses the GPU has devices of it."""
+    for guest in scene.guests:
+        if guest.values.get("gpu") and not any(family(key) == "dev" for key in guest.values):
+            text = f"{guest.name} uses the GPU, but no device is passed on; write dev0: /dev/dri/renderD128"
+            scene.warning(scene.where(guest, "gpu"), text)
 
 
 def _wireguard(scene: Scene) -> None:

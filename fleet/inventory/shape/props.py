@@ -148,6 +148,10 @@ def _volume(volume: str, has_size: bool, *, bind: bool) -> dict[str, str]:
             "{volume} is no volume; write STORAGE:GIB like {like}",
             {"volume": repr(volume), "like": like},
         )
+    if re.fullmatch(r"[0-9.]+[KMGTkmgt](i?[Bb])?", name):
+        gib = f"{parse_size(name) / 1024**3:.6f}".rstrip("0").rstrip(".")
+        text = "{volume}: a new volume is counted in GiB, without a unit; write {right}"
+        raise PydanticCustomError("fleet", text, {"volume": repr(volume), "right": f"{storage}:{gib}"})
     if not re.fullmatch(r"[0-9]+(\.[0-9]+)?", name):
         return {"storage": storage}  # the volume's name is Proxmox's business; the size stands in size=
     if has_size:
