@@ -76,7 +76,7 @@ class Builder:
 
     def _config(self, merged: Merged) -> dict[str, str]:
         values = merged.values
-        config = {key: printed(values[key]) for key in _PLAIN if key in values}
+        config = {key: printed(values[key]) for key in _PLAIN if values.get(key, "") != ""}
         for key in sorted(values):
             if family(key) in _FAMILIES or key in ("features", "startup"):
                 props = {

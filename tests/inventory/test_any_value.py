@@ -27,7 +27,9 @@ macs = st.builds(
     st.binary(min_size=5, max_size=5),
 )
 _parts = st.lists(st.from_regex(r"[A-Za-z0-9_. '\"$()#&;-]{1,8}", fullmatch=True), min_size=1, max_size=3)
-paths = _parts.filter(lambda parts: not {".", ".."} & set(parts)).map(lambda parts: "/" + "/".join(parts))
+paths = _parts.filter(lambda parts: not {".", ".."} & set(parts) and not parts[-1].endswith(" ")).map(
+    lambda parts: "/" + "/".join(parts)
+)
 texts = st.text(
     st.characters(
         codec="utf-8",
@@ -60,7 +62,7 @@ features = st.fixed_dictionaries(
     },
 ).filter(bool)
 devices = st.fixed_dictionaries(
-    {"path": paths.map(lambda path: f"/dev{path.rstrip()}")},
+    {"path": paths.map(lambda path: f"/dev{path}")},
     optional={
         "mode": st.from_regex(r"0[0-7]{3}", fullmatch=True),
         "uid": st.integers(0, 10**6).map(str),

@@ -139,3 +139,19 @@ def test_a_template_may_be_a_volume_id() -> None:
     assert web_problems("hookscript: nostore:snippets/x.sh") == [
         "containers.web.hookscript: 'nostore' is no storage of storage.storages; known are guests, local"
     ]
+
+
+@pytest.mark.parametrize(
+    ("line", "says"),
+    [
+        ("mp0: {source: '/data ', mp: /x}", "'/data ' ends in a blank, which Proxmox loses; drop it"),
+        ("env: 'A=1 '", "'A=1 ' begins or ends in a blank, which Proxmox loses; drop it"),
+        ("raw: ['lxc.environment.runtime: A=1']", "lxc.environment.runtime is what Proxmox writes for the key env; write env: NAME=VALUE"),
+    ],
+)  # fmt: skip
+def test_what_proxmox_would_change_behind_ones_back_is_refused(line: str, says: str) -> None:
+    assert any(each.endswith(says) for each in web_problems(line))
+
+
+def test_an_empty_description_is_none() -> None:
+    assert "description" not in web("description: ''").config

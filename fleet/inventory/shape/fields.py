@@ -131,6 +131,8 @@ def absolute(value: object) -> str:
         raise ValueError(f"{path!r} is no absolute path; write '/{path.lstrip('./')}'")
     if "," in path or re.search(r"[\x00-\x1f\x7f]", path):
         raise ValueError(f"{path!r}: a path cannot hold a comma or a control character")
+    if path != path.strip():
+        raise ValueError(f"{path!r} ends in a blank, which Proxmox loses; drop it")
     if re.search(r"/\.{0,2}/|/\.{1,2}$", path):
         raise ValueError(f"{path!r} must go straight: without //, /./ and /../")
     return path.rstrip("/") or "/"

@@ -69,11 +69,13 @@ def _env(value: object) -> str:
         raise ValueError(
             "pct can set one variable only; write the others under raw: 'lxc.environment: NAME=VALUE'"
         )
+    if entries[0] != entries[0].strip():
+        raise ValueError(f"{entries[0]!r} begins or ends in a blank, which Proxmox loses; drop it")
     return entries[0]
 
 
 def _entrypoint(value: object) -> str:
-    found = text(value)
+    found = text(value).strip()  # Proxmox loses blanks at the ends of a value
     if not re.fullmatch(r"[^\x00-\x08\x0a-\x1f\x7f]+", found):
         raise ValueError("must be one line without control characters")
     return found
