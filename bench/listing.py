@@ -6,7 +6,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from measure import Contestant, Sample, machine, middle, rounds
+from measure import Contestant, Sample, machine, memory, middle, rounds
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -20,7 +20,7 @@ def table(runs: int) -> str:
         samples[each.name].append(sample)
     lines = ["| How | Wall s | CPU s | Peak MiB |", "|---|---|---|---|"]
     middles = {name: middle(found) for name, found in samples.items()}
-    lines += [f"| {name} | {m.wall:.3f} | {m.cpu:.3f} | {m.peak:.0f} |" for name, m in middles.items()]
+    lines += [f"| {name} | {m.wall:.3f} | {m.cpu:.3f} | {memory(m)} |" for name, m in middles.items()]
     more = middles[inv.name].wall - middles[python.name].wall
     return "\n".join(
         [*lines, "", f"`inv --list` takes {more:.3f} s more than Python's start; the aim is at most 0.25 s."]

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import listing
 from homelab import INV, ROOT, Fleet, build
-from measure import Contestant, Samples, machine, middle, ratio, rounds
+from measure import Contestant, Samples, machine, memory, middle, ratio, rounds
 
 from fleet import lab
 
@@ -196,7 +196,7 @@ def rows(samples: Samples, sizes: Sequence[int]) -> Iterator[str]:
                 times = ratio(found, samples[FLEET, size])
                 work = mid.cpu / middle(samples[FLEET, size]).cpu
                 wall = f"{mid.wall:.2f} ({walls[0]:.2f} to {walls[-1]:.2f})"
-                figures = f"{wall} | {mid.cpu:.2f} | {mid.peak:.0f} | {times:.2f} | {work:.2f}"
+                figures = f"{wall} | {mid.cpu:.2f} | {memory(mid)} | {times:.2f} | {work:.2f}"
                 yield f"| {size:,} | {name} | {len(found)} | {figures} |"
 
 
