@@ -97,7 +97,7 @@ def middle(samples: Sequence[Sample]) -> Sample:
 
 
 def memory(sample: Sample) -> str:
-    """The peak in MiB; a process is born with that of the one which started it, so less than ours shows not."""
+    """The peak in MiB; a process is born with that of the one that started it: less does not show."""
     own = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     return f"{sample.peak:.0f}" if sample.peak > own + 1 else f"under {own:.0f}"
 
