@@ -13,6 +13,11 @@ from . import machine
 SECONDS = {
     "start-up": 0.85,
     "exec start-up": 0.80,
+    "pvesm start-up": 0.55,
+    "pveam start-up": 1.05,
+    "pveversion start-up": 1.05,
+    "pvecm start-up": 0.45,
+    "qm start-up": 0.95,
     "write config": 0.1,
     "mkfs": 0.2,
     "extract": 0.9,

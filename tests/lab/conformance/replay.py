@@ -61,7 +61,7 @@ def load(name: str) -> list[Line]:
     lines = (
         json.loads(text) for text in (RECORDINGS / f"{name}.jsonl").read_text(encoding="utf-8").splitlines()
     )
-    return [Line(line["cmd"], line["rc"], line["stdout"], line["stderr"]) for line in lines]
+    return [Line(line["cmd"], line["rc"], line["stdout"], line["stderr"]) for line in lines if "rc" in line]
 
 
 def _shortened(cmd: str) -> str:
@@ -152,9 +152,9 @@ def document(outcomes: dict[str, list[Outcome]]) -> str:
     lines = [
         "# How faithful the lab is",
         "",
-        "Made by `python tests/lab/conformance/replay.py --docs`: recordings of real Proxmox VE 9 hosts, replayed",
-        "against the lab over SSH, command by command. A line agrees if exit code, stdout and stderr are",
-        "the same after these have been put out of the way:",
+        "Made by `python tests/lab/conformance/replay.py --docs`: recordings of real Proxmox VE 9 hosts,",
+        "replayed against the lab over SSH, command by command. A line agrees if exit code, stdout and",
+        "stderr are the same after these have been put out of the way:",
         "",
         *(f"- {reason}" for reason in reasons()),
         "",
