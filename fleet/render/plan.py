@@ -22,18 +22,19 @@ def plan_lines(plan: Plan, *, commands: bool = False, details: bool = True) -> I
     for note in plan.notes:
         if note.why not in _SAID_ONCE:
             groups.setdefault(note.subject, ([], []))[1].append(note)
+    new = [subject for subject, (steps, _) in groups.items() if not details and _is_new(steps)]
+    for subject in new:
+        actions = [step.action for step in groups.pop(subject)[0]]
+        symbol = _SYMBOLS[actions[0]]
+        yield Line(f"{symbol} {subject}: {', '.join(actions)}", _STYLES[symbol])
+    if new:
+        yield Line("")
     for subject, (steps, notes) in groups.items():
-        if not details and _is_new(steps):
-            symbol = _SYMBOLS[steps[0].action]
-            yield Line(f"{symbol} {subject}: {', '.join(step.action for step in steps)}", _STYLES[symbol])
-            continue
         yield Line(subject, "bold")
         for step in steps:
             yield from _step(step, commands)
         for note in notes:
             yield Line(f"  ! {note.why}: {printable(note.text)}", _NOTE_STYLES.get(note.why, ""))
-        yield Line("")
-    if groups and not details:
         yield Line("")
     yield from _said_once(plan.notes)
     yield Line(headline(plan), "bold")
