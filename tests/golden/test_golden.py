@@ -4,7 +4,7 @@ CASE/hosts.yml      what is wanted
 CASE/options        words of the command line (--restart, --limit web), if any
 CASE/host/lxc/ID.conf, qemu-server/ID.conf, storage.cfg, vmlist      Proxmox's own files
 CASE/host/running   a line `ID` for each container that runs
-CASE/host/datasets  lines `NAME PROPERTY VALUE` as `zfs get -Hp` prints them; and `owner NAME UID GID MODE`
+CASE/host/datasets  lines `NAME PROPERTY VALUE` as `zfs get -Hp` prints them, `owner NAME UID GID MODE`
 CASE/host/templates, index, missing, bridges                         a line for each
 CASE/plan.txt       the plan with its commands; FLEET_GOLDEN=write writes it anew
 """

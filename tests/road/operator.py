@@ -68,7 +68,7 @@ def _main(hosts: str, event: str, jobs: str) -> None:
             os.kill(os.getpid(), signal.SIGKILL)
 
     Journal.write = counting  # type: ignore[method-assign, assignment]
-    apply(load(Path(hosts)), jobs=int(jobs))
+    apply(load(Path(hosts)), restart=True, jobs=int(jobs))
 
 
 if __name__ == "__main__":
