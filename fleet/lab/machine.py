@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from fleet.lab import layout, sandbox
-from fleet.lab.sim import commands, templates
+from fleet.lab.sim import commands, procfs, templates
 
 _DESCRIPTIONS = Path(__file__).resolve().parent / "machines"
 _GROUPS = {
@@ -72,7 +72,10 @@ def refresh(root: Path, machine: Machine) -> None:
     for name in ("run/lock/lxc", "run/fleet-lab"):
         tree.directory(name)
     total = machine.get("memory_bytes", machine["memory_mib"] << 20) >> 10
-    tree.write("var/lib/fleet-lab/proc/meminfo", meminfo(total))
+    tree.write(
+        "var/lib/fleet-lab/proc/meminfo",
+        procfs.meminfo(total, used=total // 8, cached=total // 16, swap=machine.get("swap_mib", 0) << 10),
+    )
     tree.write(
         "var/lib/fleet-lab/proc/cpuinfo",
         "".join(
@@ -99,24 +102,6 @@ def _shim(interpreter: list[str], sim: str, words: str) -> str:
         f"#!{line}\nimport sys\nsys.path.insert(0, {str(Path(sim).parent)!r})\nfrom sim.dispatch import run\n"
         f"sys.exit(run([{words}, *sys.argv[1:]]))\n"
     )
-
-
-def meminfo(total: int) -> str:
-    """The lines of /proc/meminfo that tools read, for this many KiB."""
-    free = total * 3 // 4
-    values = {
-        "MemTotal": total,
-        "MemFree": free,
-        "MemAvailable": free + total // 16,
-        "Buffers": total // 64,
-        "Cached": total // 16,
-        "SwapCached": 0,
-        "SwapTotal": 0,
-        "SwapFree": 0,
-        "Shmem": total // 1024,
-        "SReclaimable": 0,
-    }
-    return "".join(f"{key + ':':<16}{value:>8} kB\n" for key, value in values.items())
 
 
 class _Tree:

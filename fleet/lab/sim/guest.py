@@ -118,7 +118,12 @@ def build(vmid: int, config: Config) -> None:
                 options.split(","),
             )
     linux.mount("proc", f"{_NEW_ROOT}/proc", "proc", linux.MS_NOSUID | linux.MS_NODEV | linux.MS_NOEXEC)
-    for source, target in (("meminfo", "meminfo"), ("uid_map", "1/uid_map"), ("uid_map", "1/gid_map")):
+    for source, target in (
+        ("meminfo", "meminfo"),
+        ("uid_map", "1/uid_map"),
+        ("uid_map", "1/gid_map"),
+        ("profile", "1/attr/current"),
+    ):
         linux.bind(f"{FACTS}/{vmid}/{source}", f"{_NEW_ROOT}/proc/{target}", read_only=True)
     linux.enter_root(_NEW_ROOT)
     linux.set_hostname(values["lxc.uts.name"])

@@ -1,8 +1,10 @@
 """What a guest is told about itself: LXC configuration, /proc/meminfo, id map, guest.json; its interfaces.
 
-guest.json (/run/guest/guest.json in the guest): {"vmid", "ostype", "unprivileged", "cores", "binds":
-[TARGET], "file systems": [{"source", "target", "sizes": [total, used, free] bytes or null}], "interfaces":
-[{netN's properties, "key", "index": the node's end}]}.
+guest.json (/run/guest/guest.json in the guest) has
+
+    "vmid", "ostype", "unprivileged", "cores", "degraded": systemd says so, "binds": [TARGET],
+    "file systems": [{"source", "target", "type", "options", "sizes": [total, used, free] in bytes, or null}],
+    "interfaces": [{the properties of netN, "key", "index": the node's end}]
 """
 
 from __future__ import annotations
@@ -12,7 +14,7 @@ import os
 import shutil
 from typing import Any
 
-from . import container, guest, machine, mounts, network, paths, storage
+from . import container, guest, machine, mounts, network, paths, procfs, storage
 from .conf import Config
 
 _FIRST_INDEX = 4  # interfaces that the node has before it makes one for a container
@@ -90,54 +92,58 @@ def describe(vmid: int) -> None:
     """Write what a guest finds in /proc and /run/guest; done before each look into it, for it changes."""
     config = container.load(vmid)
     keys = config.keys
-    memory, swap = int(keys.get("memory", "512")) << 10, int(keys.get("swap", "512")) << 10
     unprivileged = container.unprivileged(config)
     facts = {
         "vmid": vmid,
         "ostype": keys.get("ostype", ""),
         "unprivileged": unprivileged,
         "cores": int(keys.get("cores", machine.facts().get("cpus", 1))),
+        "degraded": machine.quirk("guests-degraded"),
         "binds": [point.target for point in mounts.of(keys) if point.kind == "bind"],
         "file systems": [_file_system(point) for point in mounts.of(keys)],
         "interfaces": _interfaces(vmid, config),
     }
-    _put(vmid, "meminfo", meminfo(memory, swap))
-    _put(
-        vmid,
-        "uid_map",
-        f"{0:>10} {100000 if unprivileged else 0:>10} {65536 if unprivileged else 4294967295:>10}\n",
-    )
+    ids = (100000, 65536) if unprivileged else (0, 4294967295)
+    _put(vmid, "meminfo", _memory(keys))
+    _put(vmid, "uid_map", f"{0:>10} {ids[0]:>10} {ids[1]:>10}\n")
+    _put(vmid, "profile", "unconfined\n")
     _put(vmid, "guest.json", json.dumps(facts))
 
 
-def meminfo(memory: int, swap: int) -> str:
-    """/proc/meminfo as lxcfs shows it to a container with these limits (KiB)."""
-    used = min(9 << 10, memory // 2)
-    cached = min(15 << 10, memory // 4)
-    values = {
-        "MemTotal": memory,
-        "MemFree": memory - used - cached,
-        "MemAvailable": memory - used,
-        "Buffers": 0,
-        "Cached": cached,
-        "SwapCached": 0,
-        "SwapTotal": swap,
-        "SwapFree": swap,
-        "Shmem": 0,
-        "SReclaimable": 0,
-    }
-    return "".join(f"{key + ':':<16}{value:>8} kB\n" for key, value in values.items())
+def _memory(keys: dict[str, str]) -> str:
+    """/proc/meminfo for a container's limits; the node's memory where the kernel shows no limits."""
+    known = machine.facts()
+    total = int(known.get("memory_bytes", known.get("memory_mib", 0) << 20)) >> 10
+    unlimited = machine.quirk("cgroup-hotplug-broken")
+    memory = total if unlimited else min(int(keys.get("memory", "512")) << 10, total)
+    swap = min(int(keys.get("swap", "512")), int(known.get("swap_mib", 0))) << 10
+    return procfs.meminfo(memory, used=min(10752, memory // 2), cached=min(15872, memory // 4), swap=swap)
 
 
 def _file_system(point: mounts.Mount) -> dict[str, Any]:
-    """A line of df: source, target, and bytes in all, used and free (None for a bind mount)."""
+    """A line of df and mount; sizes are bytes in all, used and free (None for a bind mount)."""
+    mode = "ro" if point.props.get("ro") == "1" else "rw"
+    sizes = storage.usage(point.volume) if point.kind == "volume" else None
     if point.kind != "volume":
-        return {"source": point.volume, "target": point.target, "sizes": None}
-    return {
-        "source": storage.path(point.volume).removeprefix("/"),
-        "target": point.target,
-        "sizes": storage.usage(point.volume),
-    }
+        source, kind, options = _below(point.volume)
+        options = options.replace("rw", mode, 1)
+    elif (path := storage.path(point.volume)).endswith(".raw"):
+        source, kind, options = path, "ext4", f"{mode},relatime"
+    else:
+        source, kind, options = path[1:], "zfs", f"{mode},relatime,xattr,posixacl"
+    return {"source": source, "target": point.target, "type": kind, "options": options, "sizes": sizes}
+
+
+def _below(path: str) -> tuple[str, str, str]:
+    """(source, type, options) of the node's file system that a directory is on."""
+    from .zfs_tree import load
+
+    places = {node["mounted"]: name for name, node in load().datasets.items() if node["mounted"]}
+    mounted = [place for place in places if (path + "/").startswith(place.rstrip("/") + "/")]
+    if mounted:
+        return places[max(mounted, key=len)], "zfs", "rw,relatime,xattr,posixacl"
+    root = machine.facts().get("filesystems", {}).get("/", {})
+    return root.get("source", "/dev/mapper/pve-root"), "ext4", root.get("options", "rw,relatime")
 
 
 def _interfaces(vmid: int, config: Config) -> list[dict[str, Any]]:

@@ -15,6 +15,33 @@ from typing import Any
 
 _UNITS = "KMGTPE"
 
+_LXCFS = "fuse.lxcfs (rw,nosuid,nodev,relatime,user_id=0,group_id=0,allow_other)"
+_MOUNTS = (  # what LXC mounts in every container; of an unprivileged one, as recorded
+    "proc on /proc type proc (rw,nosuid,nodev,noexec,relatime)",
+    "proc on /proc/sys/net type proc (rw,nosuid,nodev,noexec,relatime)",
+    "proc on /proc/sys type proc (ro,relatime)",
+    "sysfs on /sys type sysfs (ro,nosuid,nodev,noexec,relatime)",
+    "sysfs on /sys/devices/virtual/net type sysfs (rw,nosuid,nodev,noexec,relatime)",
+    "fusectl on /sys/fs/fuse/connections type fusectl (rw,nosuid,nodev,noexec,relatime)",
+    "proc on /dev/.lxc/proc type proc (rw,relatime)",
+    "sys on /dev/.lxc/sys type sysfs (rw,relatime)",
+    "none on /sys/fs/cgroup type cgroup2 (rw,nosuid,nodev,noexec,relatime)",
+    *(
+        f"lxcfs on /proc/{name} type {_LXCFS}"
+        for name in ("cpuinfo", "diskstats", "loadavg", "meminfo", "slabinfo", "stat", "swaps", "uptime")
+    ),
+    f"lxcfs on /sys/devices/system/cpu type {_LXCFS}",
+    *(
+        f"tmpfs on /dev/{name} type tmpfs (rw,relatime,size=16384k,mode=755)"
+        for name in ("full", "null", "random", "tty", "urandom", "zero")
+    ),
+    *(
+        f"devpts on /dev/{name} type devpts "
+        "(rw,nosuid,noexec,relatime,gid=100005,mode=620,ptmxmode=666,max=1026)"
+        for name in ("pts", "ptmx", "console", "tty1", "tty2")
+    ),
+)
+
 
 def main(argv: list[str]) -> int:
     """Run the tool whose path is argv[1]."""
@@ -55,6 +82,24 @@ def _hostname(argv: list[str]) -> int:
         socket.sethostname(words[0])
     else:
         print(socket.gethostname())
+    return 0
+
+
+def _mount(argv: list[str]) -> int:
+    """`mount` without arguments: the guest's mounts as LXC makes them; with arguments it is the machine's."""
+    if argv[1:] not in ([], ["-l"]):
+        os.execv("/run/host/usr/bin/mount", argv)  # noqa: S606 - the point of it
+    facts = _facts()
+    first, *others = (
+        f"{entry['source']} on {entry['target']} type {entry['type']} ({entry['options']})"
+        for entry in facts["file systems"]
+    )
+    ids = ",uid=100000,gid=100000" if facts["unprivileged"] else ""
+    print(
+        "\n".join(
+            [first, *others, f"none on /dev type tmpfs (rw,relatime,size=492k,mode=755{ids})", *_MOUNTS]
+        )
+    )
     return 0
 
 
@@ -190,8 +235,9 @@ def _systemctl(argv: list[str]) -> int:
         (argv[1], [word for word in argv[2:] if not word.startswith("-")]) if len(argv) > 1 else ("", [])
     )
     if verb == "is-system-running":
-        print("running")
-        return 0
+        degraded = bool(_facts()["degraded"])
+        print("degraded" if degraded else "running")
+        return int(degraded)
     if verb in ("poweroff", "reboot", "halt"):
         return _end([verb])
     if verb == "daemon-reload":
@@ -226,6 +272,7 @@ def _openrc(argv: list[str]) -> int:
 _TOOLS: dict[str, Callable[[list[str]], int]] = {
     "ip": _ip,
     "hostname": _hostname,
+    "mount": _mount,
     "nproc": _nproc,
     "free": _free,
     "df": _df,

@@ -9,11 +9,10 @@ import ipaddress
 import json
 import os
 import sys
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 _OBJECTS = ("link", "address", "route", "neighbour", "rule")
-_FLAGS = "BROADCAST,MULTICAST,UP,LOWER_UP"
 
 
 @dataclass(frozen=True)
@@ -28,7 +27,8 @@ class Interface:
     master: str | None = None
     up: bool = True
     addresses: tuple[str, ...] = ()
-    gateways: tuple[str, ...] = field(default=())
+    gateways: tuple[str, ...] = ()
+    kind: str = "ether"
 
     @property
     def shown(self) -> str:
@@ -38,12 +38,16 @@ class Interface:
     @property
     def state(self) -> str:
         """UP, DOWN, or UNKNOWN for the loopback."""
-        return "UNKNOWN" if self.name == "lo" else "UP" if self.up else "DOWN"
+        if self.name == "lo" or (self.kind == "wireguard" and self.up):
+            return "UNKNOWN"
+        return "UP" if self.up else "DOWN"
 
     @property
     def flags(self) -> str:
         """Without the angle brackets."""
-        return "LOOPBACK,UP,LOWER_UP" if self.name == "lo" else _FLAGS if self.up else "BROADCAST,MULTICAST"
+        kinds = {"wireguard": "POINTOPOINT,NOARP"}
+        kind = "LOOPBACK" if self.name == "lo" else kinds.get(self.kind, "BROADCAST,MULTICAST")
+        return f"{kind},UP,LOWER_UP" if self.up else kind
 
 
 LOOPBACK = Interface("lo", 1, "00:00:00:00:00:00", 65536, addresses=("127.0.0.1/8", "::1/128"))
@@ -59,6 +63,11 @@ def link_local(mac: str) -> str:
 
 def main(argv: list[str]) -> int:
     """`ip` of the node."""
+    words = [word for word in argv[1:] if not word.startswith("-")]
+    if len(words) > 1 and "link".startswith(words[0]) and words[1] in ("add", "set", "del", "delete"):
+        from . import ip_link
+
+        return ip_link.change(words[1:])
     return run(argv[1:], node_interfaces())
 
 
@@ -70,7 +79,7 @@ def node_interfaces() -> list[Interface]:
     for name in os.listdir(top):
         values = {
             file: _line(f"{top}/{name}/{file}")
-            for file in ("address", "ifindex", "iflink", "mtu", "operstate")
+            for file in ("address", "ifindex", "iflink", "mtu", "operstate", "kind")
         }
         addresses, gateways = declared.get(name, ((), ()))
         master = (
@@ -89,8 +98,9 @@ def node_interfaces() -> list[Interface]:
                 int(values["iflink"]) if values["iflink"] else None,
                 master,
                 values["operstate"] == "up",
-                (*addresses, link_local(values["address"])) if master is None else (),
+                (*addresses, link_local(values["address"])) if master is None and values["address"] else (),
                 gateways,
+                values["kind"] or "ether",
             )
         )
     return sorted(found, key=lambda interface: interface.index)
@@ -126,7 +136,7 @@ def _line(path: str) -> str:
 
 
 def run(words: list[str], interfaces: list[Interface]) -> int:
-    """`ip WORDS` with these interfaces; only showing is possible."""
+    """`ip WORDS` with these interfaces, which it only shows."""
     options, words = _split(words)
     unknown = [
         option
@@ -197,7 +207,7 @@ def _show(interfaces: list[Interface], name: str, family: int | None, options: s
     elif {"br", "brief"} & options:
         for interface in interfaces:
             what = (
-                f"{interface.mac} <{interface.flags}> "
+                f"{interface.mac} <{interface.flags}> ".lstrip()
                 if name == "link"
                 else "".join(f"{address} " for address in _of(interface, family))
             )
@@ -213,13 +223,13 @@ def _of(interface: Interface, family: int | None) -> list[str]:
 
 
 def _long(interface: Interface, name: str, family: int | None) -> None:
-    kind = "loopback" if interface.name == "lo" else "ether"
+    kind = "loopback" if interface.name == "lo" else "ether" if interface.mac else "none"
     broadcast = ":".join(["00" if kind == "loopback" else "ff"] * 6)
     master = f" master {interface.master}" if interface.master else ""
     print(
         f"{interface.index}: {interface.shown}: <{interface.flags}> mtu {interface.mtu} "
         f"qdisc noqueue{master} state {interface.state} group default qlen 1000\n"
-        f"    link/{kind} {interface.mac} brd {broadcast}"
+        f"    link/{kind}" + (f" {interface.mac} brd {broadcast}" if interface.mac else "")
     )
     for address in _of(interface, family) if name == "address" else ():
         print(

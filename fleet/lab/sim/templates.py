@@ -112,6 +112,7 @@ _TOOLS = (
     "halt",
     "hostname",
     "ip",
+    "mount",
     "nproc",
     "poweroff",
     "reboot",
