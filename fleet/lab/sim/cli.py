@@ -10,7 +10,7 @@ import sys
 from collections.abc import Callable
 
 from . import helptext, schema
-from .errors import Die, ParamError, UsageError, left
+from .errors import Die, ParamError, UsageError
 from .helptext import Option, Verb
 from .props import boolean, fault
 
@@ -237,7 +237,9 @@ def print_help(tool: str, arguments: Arguments) -> int:
         return 0
     name = _resolve(tool, arguments.extra[0], {})
     if name is None:
-        left(2)
-        raise Die(f"unknown command '{tool} {arguments.extra[0]}'", 255)
+        sys.stderr.write(
+            f"ERROR: unknown command '{tool} {arguments.extra[0]}'\n{helptext.short_usage(tool)}"
+        )
+        return 255
     sys.stdout.write(helptext.verb(tool, name).help + "\n")
     return 0

@@ -18,6 +18,7 @@ from .pct_update import update
 from .tasks import Out
 
 _DEFAULT_SIZE = "4"  # GiB, of a root file system that nobody asked for
+_PUBLIC_KEY = re.compile(r"(?:\S+ )?(?:ssh|ecdsa|sk-ssh|sk-ecdsa)-\S+ [A-Za-z0-9+/=]+")
 _PLAIN_SIZE = re.compile(r"\d+(?:\.\d+)?")
 
 
@@ -44,9 +45,9 @@ def create(arguments: Arguments) -> int:
         "bwlimit",
         "ha-managed",
         "password",
-        "pool",
     ):
         arguments.take(name)
+    check_pool(arguments.take("pool"))
     check_template(template)
     options, volumes = split_volumes(arguments.values, storage)
     if volumes and "rootfs" not in volumes:
@@ -76,15 +77,33 @@ def _read_files(arguments: Arguments) -> str | None:
         return None
     try:
         with open(paths.real(name), encoding="utf-8") as file:
-            return file.read()
+            keys = file.read()
     except OSError as error:
         raise Die(f"can't open '{name}' - {error.strerror}", error.errno) from None
+    if any(
+        not _PUBLIC_KEY.match(line) for line in keys.splitlines() if line.strip() and not line.startswith("#")
+    ):
+        raise ParamError({"ssh-public-keys": "SSH public key validation error"})
+    return keys
 
 
 def _unprivileged(arguments: Arguments) -> bool:
     from . import machine
 
     return (arguments.take("unprivileged") or ("1" if machine.pve_major() >= 9 else "0")) == "1"
+
+
+def check_pool(pool: str | None) -> None:
+    """Refuse a pool that /etc/pve/user.cfg does not have."""
+    if pool is None:
+        return
+    try:
+        with open(paths.real(f"{paths.PVE}/user.cfg"), encoding="utf-8") as file:
+            known = {line.split(":")[1] for line in file if line.startswith("pool:")}
+    except FileNotFoundError:
+        known = set()
+    if pool not in known:
+        raise Die(f"pool '{pool}' does not exist")
 
 
 def check_template(template: str) -> None:

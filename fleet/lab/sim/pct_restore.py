@@ -48,6 +48,7 @@ def restore(vmid: int, arguments: Arguments) -> int:
         "ssh-public-keys",
     ):
         arguments.take(name)
+    pct_create.check_pool(arguments.take("pool"))
     pct_create.check_template(archive)
     options, volumes = pct_create.split_volumes(arguments.values, storage or "local")
     if volumes and "rootfs" not in volumes:
