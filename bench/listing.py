@@ -23,7 +23,7 @@ def table(runs: int) -> str:
     lines += [f"| {name} | {m.wall:.3f} | {m.cpu:.3f} | {memory(m)} |" for name, m in middles.items()]
     more = middles[inv.name].wall - middles[python.name].wall
     work = middles[inv.name].cpu - middles[python.name].cpu
-    said = f"`inv --list` takes {more:.3f} s more than Python's start ({work:.3f} s of CPU); aim: at most 0.25 s."
+    said = f"`inv --list` takes {more:.3f} s ({work:.3f} of CPU) more than Python's start; aim: at most 0.25."
     return "\n".join([*lines, "", said])
 
 
