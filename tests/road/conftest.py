@@ -7,7 +7,8 @@ from collections.abc import Iterator
 import pytest
 
 from fleet import lab
-from tests.road.world import World
+from tests.road import fleets, operator
+from tests.road.world import State, World
 
 
 @pytest.fixture(scope="session")
@@ -18,6 +19,14 @@ def _world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
         patch.setenv("XDG_STATE_HOME", str(home / "state"))
         yield World(lab.up("pve"))
         lab.down("pve")
+
+
+@pytest.fixture(scope="session")
+def prepared(_world: World, tmp_path_factory: pytest.TempPathFactory) -> State:
+    """A node whose storage is as hosts.yml says, and that has no guests yet."""
+    _world.restore(_world.fresh)
+    operator.settle(fleets.read(tmp_path_factory.mktemp("prepared"), fleets.fleet({})))
+    return _world.state()
 
 
 @pytest.fixture

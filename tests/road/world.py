@@ -29,6 +29,7 @@ class World:
     fresh: State = field(init=False)
 
     def __post_init__(self) -> None:
+        self.run("zfs list")  # the first call writes the pool's tree
         self.fresh = self.state()
 
     @property
