@@ -17,6 +17,8 @@ from typing import NoReturn
 
 from fleet.lab import lab, layout, monitor, sandbox
 
+_LOOK_SECONDS = 5
+
 
 def main(directory: Path, ready: int) -> None:
     """Start everything and serve until told to end."""
@@ -45,7 +47,8 @@ def main(directory: Path, ready: int) -> None:
     temporary.replace(files.record)
     os.write(ready, b"ready\n")
     os.close(ready)
-    stopping.wait()
+    while not stopping.wait(_LOOK_SECONDS) and files.record.exists():
+        pass  # whoever deletes a lab's directory wants it gone
     os.kill(node, signal.SIGKILL)
     os._exit(0)
 

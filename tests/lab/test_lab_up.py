@@ -119,6 +119,15 @@ def test_the_sandbox_ends_with_its_daemon(fresh: labs.Lab) -> None:
     assert labs.up(fresh.name).run("true")[0] == 0
 
 
+def test_a_lab_whose_directory_was_deleted_ends(fresh: labs.Lab) -> None:
+    node = fresh.pid
+    fresh.files.record.unlink()
+    patience = time.monotonic() + 20
+    while Path(f"/proc/{node}").exists():
+        assert time.monotonic() < patience
+        time.sleep(0.1)
+
+
 def test_nothing_outside_can_be_seen_or_written(shared: labs.Lab, tmp_path: Path) -> None:
     assert shared.run(f"ls {tmp_path}")[0] != 0
     assert shared.run("ls /work")[0] != 0
