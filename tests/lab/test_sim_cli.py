@@ -139,3 +139,11 @@ def test_a_verb_may_be_shortened_if_that_is_unique(capsys: pytest.CaptureFixture
     assert called == [{"vmid": "100"}]
     assert cli.run("pct", {}, {}, ["re", "100"]) == 255
     assert capsys.readouterr().err.startswith("ERROR: unknown command 'pct re'\nUSAGE: pct <COMMAND>")
+
+
+def test_a_locale_that_the_host_lacks_makes_noise_on_stderr(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("LC_ALL", "de_DE.UTF-8")
+    assert cli.run("pct", {"list": lambda _: 0}, {}, ["list"]) == 0
+    assert capsys.readouterr().err.startswith("perl: warning: Setting locale failed.\n")

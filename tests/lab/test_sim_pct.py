@@ -194,6 +194,17 @@ def test_a_create_whose_client_is_gone_is_aborted_and_removed(slow: Lab, seconds
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("verb", ["clone 154 155", "move-volume 154 rootfs local"])
+def test_a_copy_whose_client_is_gone_leaves_no_volume(slow: Lab, verb: str) -> None:
+    slow.run(f"pct create 154 {TEMPLATE} --rootfs btr:1")
+    before = slow.run("cat /etc/pve/lxc/154.conf; ls /etc/pve/lxc; pvesm list btr; pvesm list local")
+    cut(slow, f"pct {verb}", 1.2)
+    assert slow.run("cat /etc/pve/lxc/154.conf; ls /etc/pve/lxc; pvesm list btr; pvesm list local") == before
+    assert slow.run("tail -1 /var/log/pve/tasks/index")[1].endswith(" broken pipe\n")
+    assert slow.run("pct destroy 154")[0] == 0
+
+
+@pytest.mark.slow
 def test_a_start_whose_client_is_gone_finishes(slow: Lab) -> None:
     slow.run(f"pct create 151 {TEMPLATE} --rootfs btr:1 --features nesting=1")
     cut(slow, "pct start 151", 1.2)

@@ -9,7 +9,7 @@ import os
 import sys
 from collections.abc import Callable
 
-from . import helptext, schema
+from . import helptext, perl, schema
 from .errors import Die, ParamError, UsageError
 from .helptext import Option, Verb
 from .props import boolean, fault
@@ -194,6 +194,7 @@ def run(tool: str, handlers: dict[str, Handler], aliases: dict[str, str], words:
     """Run the verb that the words ask for; the exit code."""
     for stream in (sys.stdout, sys.stderr):
         stream.reconfigure(encoding="utf-8", errors="surrogateescape")  # type: ignore[union-attr]
+    perl.warn_of_locale()
     if not words or (name := _resolve(tool, words[0], aliases)) is None:
         reason = f"unknown command '{tool} {words[0]}'" if words else "no command specified"
         sys.stderr.write(f"ERROR: {reason}\n{helptext.short_usage(tool)}")

@@ -138,8 +138,19 @@ def alloc(storage: str, vmid: int, size_bytes: int, out: Writer) -> str:
     with locked(storage):
         name = store.alloc(vmid, "subvol" if subvol else "raw", None, size_bytes, out)
     if not subvol:
-        make_filesystem(store, name, out)
+        with _freed_on_failure(f"{storage}:{name}"):
+            make_filesystem(store, name, out)
     return f"{storage}:{name}"
+
+
+@contextmanager
+def _freed_on_failure(volid: str) -> Iterator[None]:
+    """Free a new volume if what is done to it fails, be it that the task is aborted."""
+    try:
+        yield
+    except Die:
+        free(volid)
+        raise
 
 
 def make_filesystem(store: Backend, name: str, out: Writer) -> None:
@@ -346,8 +357,8 @@ def copy_full(volid: str, storage: str, vmid: int, out: Writer, *, snap: str | N
     store, name = _volume(volid)
     source = store.root_dir(name) if snap is None else store.snapshot_dir(name, snap)
     new = alloc(storage, vmid, store.size(name), out)
-    target = root_dir(new)
-    shutil.copytree(source, target, symlinks=True, dirs_exist_ok=True)
-    fill(new, store.used(name) * 1001 // 1000)  # files written anew take a little more (vm-zfs-2, line 18)
-    out.write(statistics(source, store.used(name)))
+    with _freed_on_failure(new):
+        shutil.copytree(source, root_dir(new), symlinks=True, dirs_exist_ok=True)
+        fill(new, store.used(name) * 1001 // 1000)  # files written anew take more (vm-zfs-2, 18)
+        out.write(statistics(source, store.used(name)))
     return new
