@@ -109,6 +109,29 @@ def test_a_changed_digest_is_refused(node: Lab) -> None:
     assert "memory: 300\n" in conf(node, 205)
 
 
+def test_a_backup_is_restored_with_its_configuration_and_files(node: Lab) -> None:
+    created(node, 210, "--hostname saved --net0 name=eth0,bridge=vmbr0,ip=dhcp --tags x")
+    archive = "/var/lib/vz/dump/vzdump-lxc-210-2026_01_01-00_00_00.tar"
+    code, stdout, stderr = node.run(
+        "mkdir -p /tmp/b/etc/vzdump /var/lib/vz/dump; cp /etc/pve/lxc/210.conf /tmp/b/etc/vzdump/pct.conf; "
+        f"echo kept > /tmp/b/file; tar -C /tmp/b -cf {archive} .; "
+        f"pct restore 211 local:backup/{archive.rpartition('/')[2]} --storage local-zfs --hostname back"
+    )
+    assert (code, stderr) == (0, "")
+    assert stdout.splitlines()[0].startswith("recovering backed-up configuration from 'local:backup/")
+    assert stdout.splitlines()[-1] == "merging backed-up and given configuration.."
+    expected = conf(node, 210).replace("saved", "back").replace("subvol-210", "subvol-211")
+    assert conf(node, 211) == expected
+    top = "/rpool/data/subvol-211-disk-0"
+    assert node.run(f"cat {top}/file; ls -d {top}/etc/vzdump")[1] == "kept\n"
+    again = node.run(f"pct restore 211 {archive} --storage local-zfs")
+    assert again == (2, "", "CT 211 already exists on node 'pve'\n")
+    assert node.run(f"pct restore 211 {archive} --storage local-zfs --force 1 --unique 1")[0] == 0
+    mac = "hwaddr="
+    assert conf(node, 211).split(mac)[1][:17] != conf(node, 210).split(mac)[1][:17]
+    assert node.run("zfs list -H -o name -r rpool/data | grep -c 211")[1] == "1\n"
+
+
 def test_an_option_of_a_newer_version_is_unknown_to_proxmox_8(home: None) -> None:
     old = lab.up("old", machine="homelab", pve_version=8)
     try:

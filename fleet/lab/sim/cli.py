@@ -56,7 +56,9 @@ def parse(verb: Verb, words: list[str]) -> Arguments:
         reason = fault(option.prop, result.values[name])
         if reason is not None:
             errors[name] = reason
-        elif option.requires and option.requires not in result.values:
+        elif (
+            option.requires in verb.options and option.requires not in result.values
+        ):  # else it is given by the verb
             errors[option.requires] = f"missing property - '{name}' requires this property"
     for name in _required_options(verb):
         if name not in result.values:
