@@ -92,6 +92,7 @@ def make_plan(
             storage.volume_ids(inventory.storage, facts.storage),
             storage.providers(inventory.storage),
             restart=restart,
+            unready=storage.unready(inventory.storage, facts.storage),
         ),
     )
     declared = frozenset(want.vmid for want in inventory.containers)

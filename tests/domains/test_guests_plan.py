@@ -137,6 +137,20 @@ def test_a_bind_source_that_a_planned_dataset_will_make_is_no_obstacle() -> None
     assert [step.action for step in part.steps] == ["create", "start"]
 
 
+@pytest.mark.parametrize("found", [facts(), facts(guest(running=False)), facts(guest())])
+@pytest.mark.parametrize("source", ["/data", "/data/media"])
+def test_nothing_is_put_on_the_bare_directory_of_a_dataset_that_is_not_mounted(
+    found: GuestFacts, source: str
+) -> None:
+    want = container(mounts=(bind(source=source),))
+    part = plan(
+        [want], found, {}, {"/data": ("d",)}, restart=True, unready={"/data": "tank/data is not mounted"}
+    )
+    assert part.steps == ()
+    assert [note.why for note in part.notes] == [Why.REFUSED]
+    assert f"{source}: tank/data is not mounted" in part.notes[0].text
+
+
 # ── whose is it ───────────────────────────────────────────────────────────────────────────────────
 
 

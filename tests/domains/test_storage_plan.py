@@ -8,7 +8,7 @@ import pytest
 
 from fleet.core.command import Capture
 from fleet.core.plan import Impact, Part, Step, Why
-from fleet.domains.storage import plan, providers, volume_ids
+from fleet.domains.storage import plan, providers, unready, volume_ids
 from fleet.domains.storage.facts import DatasetFacts, StorageFacts
 from fleet.domains.storage.spec import Dataset, Storage, StorageSpec, Template
 from fleet.tools.pvesm import StorageEntry
@@ -176,3 +176,35 @@ def test_no_plan_destroys() -> None:
         for step in plan(spec, found).steps:
             assert step.impact is not Impact.DESTROYS_DATA
             assert not any(word in line for line in words(step) for word in ("destroy", "remove", "rollback"))
+
+
+@pytest.mark.parametrize(
+    ("found", "why"),
+    [
+        (facts(datasets={"tank/data": THERE}), {}),
+        (facts(), {}),  # the plan makes it
+        (facts(pools=frozenset()), {"/data": "the pool tank of tank/data is not there"}),
+        (
+            facts(datasets={"tank/data": DatasetFacts({**PROPERTIES, "mounted": "no"}, None, None)}),
+            {"/data": "tank/data is not mounted"},
+        ),
+        (
+            facts(datasets={"tank/data": DatasetFacts({**PROPERTIES, "mountpoint": "/old"}, None, None)}),
+            {"/data": "tank/data is mounted at /old, not at /data"},
+        ),
+    ],
+)
+def test_directories_where_a_declared_dataset_is_not_mounted_are_known(
+    found: StorageFacts, why: dict[str, str]
+) -> None:
+    assert unready(StorageSpec(("tank",), (DATA,)), found) == why
+
+
+def test_a_dataset_that_was_made_but_could_not_be_mounted_is_not_done() -> None:
+    step = next(
+        step for step in plan(StorageSpec(("tank",), (DATA,)), facts()).steps if step.action == "create"
+    )
+    assert [check.command.sh() for check in step.done] == [
+        "fleet_dataset tank/data",
+        "fleet_zfs tank/data mounted yes",
+    ]

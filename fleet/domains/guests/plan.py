@@ -17,6 +17,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
+from types import MappingProxyType
 
 from fleet.core.command import Capture
 from fleet.core.errors import Refused
@@ -35,16 +36,20 @@ def plan(
     providers: Mapping[str, tuple[str, ...]],
     *,
     restart: bool,
+    unready: Mapping[str, str] = MappingProxyType({}),
 ) -> Part:
     """What makes the containers as hosts.yml says.
 
     `templates`: the volume id of each template. `providers`: ids of the steps that make a storage, a
     template or a host path, by its name; they come first where they are in the plan.
-    `restart`: also do what interrupts a running container.
+    `restart`: also do what interrupts a running container. `unready`: host directories where nothing is mounted
+    that should be, and why: what binds them is left as it is.
     """
     wanted = tuple(wanted)
     made = [
-        item for want in wanted for item in _container(want, facts, templates, providers, restart=restart)
+        item
+        for want in wanted
+        for item in _on_mounted(want, _container(want, facts, templates, providers, restart=restart), unready)
     ]
     planned = tuple(item for item in made if isinstance(item, Step))
     notes = tuple(item for item in made if isinstance(item, Note))
@@ -143,6 +148,27 @@ def _container(
         yield Note(subject, Why.LOCKED, _locked(want, lock))
     else:
         yield from _converge(want, guest, facts, providers, restart=restart)
+
+
+def _on_mounted(
+    want: Container, items: Iterable[Step | Note], unready: Mapping[str, str]
+) -> Iterator[Step | Note]:
+    """The items; a refusal in their place where steps would put a container on a directory that is not mounted."""
+    items = tuple(items)
+    bare = sorted(
+        f"{mount.bind}: {why}"
+        for mount in want.mounts
+        for directory, why in unready.items()
+        if mount.bind is not None and f"{mount.bind}/".startswith(f"{directory}/")
+    )
+    if bare and any(isinstance(item, Step) for item in items):
+        yield Note(
+            steps.subject(want),
+            Why.REFUSED,
+            f"it would work on a bare directory of the node ({'; '.join(bare)}); mount that first",
+        )
+    else:
+        yield from items
 
 
 def _create(

@@ -54,12 +54,36 @@ def providers(spec: StorageSpec) -> dict[str, tuple[str, ...]]:
     return made
 
 
+def unready(spec: StorageSpec, facts: StorageFacts) -> dict[str, str]:
+    """The directories of declared datasets where nothing is mounted, nor will be by the plan: why, by path.
+
+    What a guest wrote there would go to the node's root file system, and be hidden once it is mounted.
+    """
+    return {
+        dataset.directory: why
+        for dataset in spec.datasets
+        if dataset.mountpoint and dataset.directory and (why := _not_mounted(dataset, facts))
+    }
+
+
 # ── datasets ──────────────────────────────────────────────────────────────────────────────────────
 
 
 def _missing_pools(spec: StorageSpec, facts: StorageFacts) -> Iterator[str]:
     if spec.datasets:
         yield from (pool for pool in spec.pools if pool not in facts.pools)
+
+
+def _not_mounted(want: Dataset, facts: StorageFacts) -> str:
+    pool = want.name.split("/")[0]
+    if pool not in facts.pools:
+        return f"the pool {pool} of {want.name} is not there"
+    if (found := facts.datasets.get(want.name)) is None:
+        return ""
+    if found.properties.get("mounted") == "no":
+        return f"{want.name} is not mounted"
+    has = found.properties.get("mountpoint", want.directory)
+    return "" if has == want.directory else f"{want.name} is mounted at {has}, not at {want.directory}"
 
 
 def _dataset(want: Dataset, facts: StorageFacts) -> Iterator[Step | Note]:

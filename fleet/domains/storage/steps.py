@@ -57,7 +57,10 @@ def properties(dataset: Dataset) -> tuple[tuple[str, str], ...]:
 def create_dataset(want: Dataset) -> Step:
     """Creates a dataset; refused where its mountpoint would hide files that are there already."""
     expect = [Check(command("fleet_no_dataset", want.name), f"there is no dataset {want.name}")]
+    done = [Check(command("fleet_dataset", want.name), "it exists")]
     if want.mountpoint and want.directory:
+        # `zfs create` can make a dataset and fail to mount it: no guest may start on the bare directory.
+        done.append(Check(command("fleet_zfs", want.name, "mounted", "yes"), "it is mounted"))
         expect.append(
             Check(
                 command("fleet_vacant", want.mountpoint),
@@ -69,7 +72,7 @@ def create_dataset(want: Dataset) -> Step:
         subject=dataset_subject(want),
         action="create",
         because=tuple(Difference(name, None, value) for name, value in properties(want)),
-        done=(Check(command("fleet_dataset", want.name), "it exists"),),
+        done=tuple(done),
         expect=tuple(expect),
         do=(zfs.create(want.name, properties(want)),),
         order=-300 + want.name.count("/"),
