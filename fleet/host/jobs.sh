@@ -41,7 +41,7 @@ fleet_launch() {
 
 # fleet_follow ID LINES MARK: the log from after so many lines, as it grows; at the end `MARK ended CODE`,
 # `MARK killed` or `MARK gone`. The job is removed only when the listener says that it has seen this, by the last
-# of its followers: they share a lock on its log.
+# of its followers: they share a lock on its log, which those let go of soon whose link broke.
 fleet_follow() {
     fleet_job=$fleet_run/jobs/$1
     if ! [ -e "$fleet_job/log" ] || ! exec 8<"$fleet_job/log" || ! flock -s 8 ||
@@ -67,7 +67,7 @@ fleet_follow() {
     done
     [ -n "$(tail -c 1 "$fleet_job/log")" ] && echo
     echo "$3 $fleet_end"
-    read -r fleet_answer && [ "$fleet_answer" = seen ] && flock -n 8 && rm -rf "$fleet_job"
+    read -r fleet_answer && [ "$fleet_answer" = seen ] && flock -w 2 8 && rm -rf "$fleet_job"
 }
 
 # fleet_job_end DIRECTORY PID START: `ended CODE`, `killed`, or nothing while it runs
