@@ -108,7 +108,6 @@ def test_a_fresh_node_is_made_as_hosts_yml_says_and_the_second_run_says_why_it_d
     assert "= unchanged: stopped, as hosts.yml says (1): db (101)" in second.stdout
 
 
-@pytest.mark.slow
 @pytest.mark.timeout(300)
 def test_the_reference_homelab_of_28_containers_comes_up_and_stays(world: World, inv: Inv) -> None:
     hosts = str(ROOT / "hosts.yml")
@@ -194,9 +193,8 @@ def test_json_is_all_that_stands_on_stdout(node: World, inv: Inv) -> None:
 
 
 def test_destroy_refuses_until_every_word_is_said(node: World, inv: Inv) -> None:
-    node.run(
-        "pct create 200 local:vztmpl/alpine-3.22-default_20250617_amd64.tar.xz --rootfs guests:1 --hostname foreign"
-    )
+    template = "local:vztmpl/alpine-3.22-default_20250617_amd64.tar.xz"
+    node.run(f"pct create 200 {template} --rootfs guests:1 --hostname foreign")
     inv.write({**TWO, "foreign": fleets.guest(200, net0="name=eth0,bridge=vmbr0,ip=dhcp")})
     volumes = node.volumes()
     assert "--allow-destroy=db" in inv("provision.destroy", "db", "--yes", code=6).stderr

@@ -147,6 +147,12 @@ def test_a_value_of_a_guest_that_is_not_there_neither_is_nor_is_unset(host: Host
         (("fleet_free", "101"), True),
         (("fleet_like", "100", "rootfs", "(.*,)?size=8G(,.*)?"), True),
         (("fleet_like", "100", "rootfs", "(.*,)?size=8(,.*)?"), False),
+        (("fleet_size", "100", "rootfs", "8G"), True),
+        (("fleet_size", "100", "rootfs", "8"), False),
+        (("fleet_size", "100", "mp0", "1G"), True),  # whatever waits for the restart
+        (("fleet_tags", "100", "Media;FLEET"), True),
+        (("fleet_tags", "100", "media"), False),
+        (("fleet_tags", "100", "fleet;media;web"), False),
         (
             (
                 "fleet_raw_is",
