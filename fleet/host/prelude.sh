@@ -40,6 +40,13 @@ fleet_is() { [ "$(fleet_value "$1" "$2")" = "$3" ]; }
 # fleet_like VMID KEY ERE: the whole value matches the extended regular expression
 fleet_like() { fleet_value "$1" "$2" | LC_ALL=C grep -Eqx -e "$3"; }
 
+# fleet_size VMID KEY ERE: the volume's size in force; what is pending says the old one until the restart
+fleet_size() { fleet_conf "$1" | LC_ALL=C grep -Eq -e "^$2:(.*,)?size=$3(,|\$)"; }
+
+# fleet_tags VMID TAGS: the tags are these, in whatever order and case datacenter.cfg keeps them
+fleet_tags() { [ "$(fleet_value "$1" tags | fleet_tag_set)" = "$(printf '%s\n' "$2" | fleet_tag_set)" ]; }
+fleet_tag_set() { tr 'A-Z ,;' 'a-z\n\n\n' | LC_ALL=C sort -u | grep .; }
+
 # fleet_unset VMID KEY: the key is not there, or will not be after the next restart
 fleet_unset() { [ -e "/etc/pve/lxc/$1.conf" ] && ! fleet_value "$1" "$2" >/dev/null; }
 

@@ -9,9 +9,12 @@ import pytest
 from fleet.core.errors import Refused
 from fleet.core.plan import Impact, Part, Step, Why
 from fleet.domains.guests import plan, plan_adopt, plan_destroy, unmanaged
+from fleet.domains.guests.compare import new_volume
 from fleet.domains.guests.facts import GuestFacts
-from fleet.domains.guests.spec import Container
+from fleet.domains.guests.spec import Container, Mount
 from tests.builders import CONF, GIB, bind, container, facts, guest, volume
+
+DIGEST = "0" * 40
 
 
 def planned(want: Container, found: GuestFacts, *, restart: bool = False) -> Part:
@@ -81,6 +84,12 @@ def test_a_container_that_is_to_be_stopped_is_created_and_not_started() -> None:
 
 def test_half_a_gibibyte_is_a_decimal() -> None:
     assert "--rootfs guests:0.5 " in words(planned(container(rootfs_size=GIB // 2), facts()).steps[0])[0]
+
+
+@pytest.mark.parametrize("mib", [1, 100, 333, 2561, 7 * 1024 + 13])
+def test_a_new_volume_has_every_mib_although_proxmox_cuts_off_the_rest(mib: int) -> None:
+    _, _, gib = new_volume("guests", mib << 20).partition(":")
+    assert int(float(gib) * 1024) == mib
 
 
 def test_public_keys_reach_pct_in_a_file_of_the_host() -> None:
@@ -240,7 +249,9 @@ def test_what_is_pending_as_wanted_is_no_difference_but_is_said() -> None:
 
 def test_a_pending_change_that_nobody_wants_is_reverted() -> None:
     found = guest(CONF + "\n[pve:pending]\nfeatures: nesting=1,fuse=1\n")
-    assert words(only_step(planned(container(), facts(found)))) == ["pct set 100 --revert features"]
+    assert words(only_step(planned(container(), facts(found)))) == [
+        f"pct set 100 --revert features --digest {DIGEST}"
+    ]
 
 
 def test_a_pending_change_is_reverted_before_its_key_is_deleted() -> None:
@@ -248,7 +259,7 @@ def test_a_pending_change_is_reverted_before_its_key_is_deleted() -> None:
         CONF.replace("memory", "nameserver: 9.9.9.9\nmemory") + "\n[pve:pending]\nnameserver: 8.8.8.8\n"
     )
     assert words(only_step(planned(container(), facts(found)))) == [
-        "pct set 100 --revert nameserver",
+        f"pct set 100 --revert nameserver --digest {DIGEST}",
         "pct set 100 --delete nameserver",
     ]
 
@@ -325,8 +336,62 @@ def test_a_bind_mount_that_hosts_yml_does_not_know_is_taken_away() -> None:
 def test_a_pending_delete_of_a_wanted_volume_is_reverted_and_never_allocates_a_second() -> None:
     text = CONF + "mp1: docker:subvol-100-disk-1,mp=/docker,size=8G\n\n[pve:pending]\ndelete: mp1\n"
     assert words(only_step(planned(container(mounts=(volume(),)), facts(guest(text))))) == [
-        "pct set 100 --revert mp1"
+        f"pct set 100 --revert mp1 --digest {DIGEST}"
     ]
+
+
+@pytest.mark.parametrize(
+    ("line", "mount"),
+    [
+        ("mp1: docker:subvol-100-disk-1,mp=/docker,size=8G\n", bind("/docker", "/docker", "mp1")),
+        ("mp1: /docker,mp=/docker\n", volume()),
+    ],
+)
+def test_a_bind_mount_never_takes_the_place_of_a_volume_nor_a_volume_that_of_a_bind_mount(
+    line: str, mount: Mount
+) -> None:
+    part = planned(container(mounts=(mount,)), facts(guest(CONF + line, running=False)))
+    assert [step.action for step in part.steps] == ["start"]
+    assert [note.why for note in part.notes] == [Why.BY_HAND]
+    assert "pct set 100 --delete mp1" in part.notes[0].text
+
+
+@pytest.mark.parametrize("typed", ["/docker/", "//docker", "docker"])
+def test_a_volume_whose_path_was_typed_otherwise_is_found_and_none_is_made(typed: str) -> None:
+    found = facts(guest(CONF + f"mp5: docker:subvol-100-disk-1,mp={typed},size=8G\n"))
+    step = only_step(planned(container(mounts=(volume(slot="mp1"),)), found))
+    assert words(step) == [f"pct set 100 --mp5 docker:subvol-100-disk-1,mp=/docker,size=8G --digest {DIGEST}"]
+
+
+def test_a_new_volume_has_a_call_of_its_own_for_a_call_that_fails_would_lose_it() -> None:
+    want = container(config={"net1": "name=eth1,bridge=vmbr1"}, mounts=(bind(), volume()))
+    assert words(only_step(planned(want, facts(guest())))) == [
+        f"pct set 100 --net1 name=eth1,bridge=vmbr1 --mp0 /data,mp=/data --digest {DIGEST}",
+        "pct set 100 --mp1 docker:8,mp=/docker",
+    ]
+
+
+@pytest.mark.parametrize("lifted", ["0", None])
+def test_protection_is_taken_off_before_the_mounts_that_it_guards_change(lifted: str | None) -> None:
+    found = facts(guest(CONF + "protection: 1\n"))
+    step = only_step(planned(container(config={"protection": lifted}, mounts=(bind(),)), found))
+    off = "--protection 0" if lifted else "--delete protection"
+    assert words(step) == [f"pct set 100 {off} --digest {DIGEST}", "pct set 100 --mp0 /data,mp=/data"]
+
+
+def test_mounts_of_a_protected_container_are_said_and_the_rest_is_done() -> None:
+    found = facts(guest(CONF + "protection: 1\n"))
+    part = planned(container(config={"protection": "1", "memory": "2048"}, mounts=(bind(),)), found)
+    assert words(only_step(part)) == [f"pct set 100 --memory 2048 --digest {DIGEST}"]
+    assert [note.why for note in part.notes] == [Why.BY_HAND]
+    assert "protection: 0" in part.notes[0].text
+
+
+def test_a_volume_that_was_grown_while_a_change_of_it_waits_is_not_grown_again() -> None:
+    text = CONF + "mp1: docker:subvol-100-disk-1,mp=/docker,size=12G\n"
+    waits = "\n[pve:pending]\nmp1: docker:subvol-100-disk-1,mp=/docker,backup=1,size=8G\n"
+    want = container(mounts=(volume(size=12 * GIB, backup="1"),))
+    assert planned(want, facts(guest(text + waits))).steps == ()
 
 
 # ── running or not ────────────────────────────────────────────────────────────────────────────────
@@ -358,6 +423,13 @@ def test_adopting_adds_the_tag_and_nothing_else() -> None:
     assert words(step) == [f"pct set 100 --tags 'fleet;theirs' --digest {'0' * 40}"]
 
 
+def test_foreign_tags_keep_their_case_which_a_data_center_may_count() -> None:
+    found = facts(guest(CONF.replace("tags: fleet", "tags: Prod;zoo")))
+    assert "--tags 'fleet;Prod;zoo'" in words(only_step(plan_adopt(container(), found)))[0]
+    ours = facts(guest(CONF.replace("tags: fleet", "tags: Fleet;Prod")))
+    assert "--tags 'Fleet;mine;Prod'" in words(only_step(planned(container(tags=("mine",)), ours)))[0]
+
+
 def test_adopting_another_ones_container_is_refused() -> None:
     with pytest.raises(Refused, match=r"hosts\.yml says web"):
         plan_adopt(container(), facts(guest(CONF.replace("hostname: web", "hostname: db"))))
@@ -376,6 +448,7 @@ def test_destroying_names_what_is_lost() -> None:
     [
         (guest(), "--stop"),
         (guest(CONF + "protection: 1\n", running=False), "protection"),
+        (guest(CONF + "protection: yes\n", running=False), "protection"),
         (guest(CONF.replace("tags: fleet\n", ""), running=False), "does not manage"),
         (guest(CONF + "lock: backup\n", running=False), "lock"),
     ],

@@ -8,7 +8,17 @@ from dataclasses import dataclass
 from fleet.core.plan import Difference, Impact
 from fleet.domains.guests.spec import Container, Mount
 from fleet.tools.pct.config import Config
-from fleet.tools.pct.keys import KEYS, Hot, family, index, normal, print_value, props_of, split_tags
+from fleet.tools.pct.keys import (
+    KEYS,
+    Hot,
+    family,
+    index,
+    join_tags,
+    normal,
+    print_value,
+    props_of,
+    split_tags,
+)
 from fleet.tools.sizes import parse_size, print_size
 
 TAG = "fleet"
@@ -83,6 +93,8 @@ def compare(want: Container, config: Config, *, running: bool, devices_hotplug: 
             reverts.append(slot)  # somebody's pending delete; setting it anew would allocate a second volume
         elif config.effective(slot) is None:
             changes.append(_new_mount(slot, mount, running=running))
+        elif (kept := _other_kind(slot, mount, config)) is not None:
+            volumes.append(Comparison((), (), (), (kept,)))
         elif mount.bind is not None:
             if (change := _bind(slot, mount, config, running=running)) is not None:
                 changes.append(change)
@@ -90,11 +102,16 @@ def compare(want: Container, config: Config, *, running: bool, devices_hotplug: 
             volumes.append(
                 _volume(slot, mount.storage or "", mount.size or 0, mount.options, mount.mp, config, running)
             )
+    all_changes = (*changes, *(change for volume in volumes for change in volume.changes))
+    protected = (
+        tuple(change for change in all_changes if is_mount(change.key)) if _protected(want, config) else ()
+    )
     return Comparison(
-        changes=(*changes, *(change for volume in volumes for change in volume.changes)),
+        changes=tuple(change for change in all_changes if change not in protected),
         reverts=tuple(reverts),
         growths=tuple(growth for volume in volumes for growth in volume.growths),
         by_hand=(
+            *(_kept_by_protection(change) for change in protected),
             *(difference for volume in volumes for difference in volume.by_hand),
             *_privilege(want, config),
             *_undeclared_volumes(slots, config),
@@ -111,6 +128,11 @@ def desired_values(want: Container) -> dict[str, str]:
     }
 
 
+def is_mount(key: str) -> bool:
+    """True for rootfs and mpN: what Proxmox changes on no protected container."""
+    return key == "rootfs" or family(key) == "mp"
+
+
 def mount_value(mount: Mount) -> str:
     """The property string that makes Proxmox attach this mount, a new volume where it is one."""
     volume = mount.bind if mount.bind is not None else new_volume(mount.storage or "", mount.size or 0)
@@ -118,8 +140,11 @@ def mount_value(mount: Mount) -> str:
 
 
 def new_volume(storage: str, size: int) -> str:
-    """STORAGE:GIB, the form that allocates a new volume; decimals are allowed (pve-facts 1.5)."""
-    return f"{storage}:{size / 1024**3:.6f}".rstrip("0").rstrip(".")
+    """STORAGE:GIB, the form that allocates a new volume; decimals are allowed (pve-facts 1.5).
+
+    Ten of them say every whole MiB exactly; Proxmox cuts off what is below one (create_disks, PVE/LXC.pm).
+    """
+    return f"{storage}:{size / 1024**3:.10f}".rstrip("0").rstrip(".")
 
 
 # ── keys ──────────────────────────────────────────────────────────────────────────────────────────
@@ -128,8 +153,7 @@ def new_volume(storage: str, size: int) -> str:
 def _desired(want: Container, config: Config) -> Iterator[tuple[str, str]]:
     for key, value in desired_values(want).items():
         if key == "tags":
-            others = config.current.get("tags", "")
-            yield key, ";".join(split_tags(f"{value};{others}"))
+            yield key, ";".join(join_tags(config.current.get("tags", ""), value))
         elif family(key) == "net":
             yield key, _keep_hwaddr(value, config.effective(key) or config.current.get(key))
         else:
@@ -190,7 +214,9 @@ def _impact(
 def _slots(mounts: tuple[Mount, ...], config: Config) -> dict[str, Mount]:
     """Each wanted mount under the mpN where it is or goes: by its path, by its slot, then the next free."""
     paths = {
-        key: _prop(key, config, "mp") for key in {*config.current, *config.pending} if family(key) == "mp"
+        key: _straight(_prop(key, config, "mp"))
+        for key in {*config.current, *config.pending}
+        if family(key) == "mp"
     }
     placed: dict[str, Mount] = {}
     waiting: list[Mount] = []
@@ -209,6 +235,36 @@ def _slots(mounts: tuple[Mount, ...], config: Config) -> dict[str, Mount]:
         own = mount.slot not in placed and (mount.slot not in paths or _same_place(mount, mount.slot, config))
         placed[mount.slot if own else next(free)] = mount
     return placed
+
+
+def _straight(path: str | None) -> str | None:
+    """The path as Proxmox mounts it: /data for /data/, //data and data."""
+    return None if path is None else "/" + "/".join(part for part in path.split("/") if part)
+
+
+def _other_kind(slot: str, mount: Mount, config: Config) -> Difference | None:
+    """What to say where a volume is and a bind mount is wanted, or the other way round: data would vanish."""
+    volume = _prop(slot, config, "volume") or ""
+    if not volume or volume.startswith("/") == (mount.bind is not None):
+        return None
+    return Difference(
+        slot,
+        config.effective(slot),
+        mount_value(mount),
+        Impact.OFFLINE,
+        f"what is mounted at {mount.mp} may hold data and stays; to give it up: pct set VMID --delete {slot}",
+    )
+
+
+def _protected(want: Container, config: Config) -> bool:
+    """True if protection is on and stays on; where hosts.yml takes it off, it goes first."""
+    on = normal("protection", config.current.get("protection")) == "1"
+    return on and normal("protection", want.config.get("protection")) == "1"
+
+
+def _kept_by_protection(change: Change) -> Difference:
+    reason = "Proxmox changes no mount point while protection is on; write protection: 0 for the time of it"
+    return Difference(change.key, change.difference.was, change.difference.want, Impact.OFFLINE, reason)
 
 
 def _same_place(mount: Mount, slot: str, config: Config) -> bool:
@@ -269,20 +325,21 @@ def _volume(
                 f"moving a volume is left to you: pct move-volume VMID {key} {storage}",
             )
         )
+    in_force = _size_in_force(key, volume, config) or found.get("size", "0")
     try:
-        has = parse_size(found.get("size", "0"))
+        has = parse_size(in_force)
     except ValueError:
         has = 0
     if has and size > has:
-        growths.append(Growth(key, found["size"], print_size(size)))
+        growths.append(Growth(key, in_force, print_size(size)))
     elif has > size:
         by_hand.append(
             Difference(
                 f"{key}.size",
-                found["size"],
+                in_force,
                 print_size(size),
                 Impact.RECREATE,
-                f"a volume can only grow; write size: {found['size']} in hosts.yml",
+                f"a volume can only grow; write size: {in_force} in hosts.yml",
             )
         )
     wanted = {"volume": volume, **dict(options), **({"mp": path} if path else {})}
@@ -297,8 +354,19 @@ def _volume(
     return Comparison((change,), (), tuple(growths), tuple(by_hand))
 
 
+def _size_in_force(key: str, volume: str, config: Config) -> str | None:
+    """The size that the config says now: `pct resize` leaves the old one in what is pending."""
+    try:
+        current = props_of(key, config.current.get(key, ""))
+    except ValueError:
+        return None
+    return current.get("size") if current.get("volume") == volume else None
+
+
 def _is_volume(key: str, config: Config) -> bool:
-    return family(key) == "mp" and not (_prop(key, config, "volume") or "").startswith("/")
+    """True if the mount point holds a volume, or will after the next restart."""
+    values = [value for value in (config.current.get(key), config.pending.get(key)) if value is not None]
+    return family(key) == "mp" and not all(value.removeprefix("volume=").startswith("/") for value in values)
 
 
 def _prop(key: str, config: Config, name: str) -> str | None:

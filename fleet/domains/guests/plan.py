@@ -27,6 +27,7 @@ from fleet.domains.guests.compare import TAG, Comparison, compare
 from fleet.domains.guests.facts import Guest, GuestFacts
 from fleet.domains.guests.spec import Container
 from fleet.tools.pct.keys import family, props_of
+from fleet.tools.props import TRUE
 
 
 def plan(
@@ -42,8 +43,8 @@ def plan(
 
     `templates`: the volume id of each template. `providers`: ids of the steps that make a storage, a
     template or a host path, by its name; they come first where they are in the plan.
-    `restart`: also do what interrupts a running container. `unready`: host directories where nothing is mounted
-    that should be, and why: what binds them is left as it is.
+    `restart`: also do what interrupts a running container. `unready`: host directories where what
+    should be mounted is not, and why: what binds them is left as it is.
     """
     wanted = tuple(wanted)
     made = [
@@ -85,7 +86,7 @@ def plan_destroy(want: Container, facts: GuestFacts, *, stop: bool) -> Part:
         raise Refused(f"{want.name}: {refusal}")
     if lock := guest.config.current.get("lock"):
         raise Refused(f"{want.name}: Proxmox holds a lock on it ({lock})")
-    if guest.config.current.get("protection") == "1":
+    if _is_on(guest, "protection"):
         raise Refused(f"{want.name}: protection is on; set protection: 0 in hosts.yml and apply that first")
     if guest.running and not stop:
         raise Refused(f"{want.name}: it is running; add --stop to shut it down first")
@@ -153,7 +154,7 @@ def _container(
 def _on_mounted(
     want: Container, items: Iterable[Step | Note], unready: Mapping[str, str]
 ) -> Iterator[Step | Note]:
-    """The items; a refusal in their place where steps would put a container on a directory that is not mounted."""
+    """The items; a refusal in their place where steps would put a container on a bare directory."""
     items = tuple(items)
     bare = sorted(
         f"{mount.bind}: {why}"
@@ -268,7 +269,10 @@ def _said(want: Container, guest: Guest, found: Comparison) -> Iterator[Note]:
 
 def _cannot_create(want: Container, facts: GuestFacts, providers: Mapping[str, tuple[str, ...]]) -> str:
     if node := facts.elsewhere.get(want.vmid):
-        return f"the VMID {want.vmid} belongs to a guest of node {node}; choose another in hosts.yml"
+        return (
+            f"the VMID {want.vmid} belongs to a guest of node {node}; migrate it back if it is this one, "
+            "or choose another in hosts.yml"
+        )
     twins = [
         guest.vmid for guest in facts.guests.values() if guest.kind == "lxc" and guest.name == want.hostname
     ]
@@ -293,7 +297,7 @@ def _not_it(want: Container, guest: Guest) -> str:
         return (
             f"the VMID {want.vmid} belongs to the virtual machine {guest.name}; choose another in hosts.yml"
         )
-    if guest.config.current.get("template") == "1":
+    if _is_on(guest, "template"):
         return f"{want.vmid} is a container template"
     if guest.name != want.hostname:
         return (
@@ -302,6 +306,10 @@ def _not_it(want: Container, guest: Guest) -> str:
             "otherwise choose another vmid"
         )
     return ""
+
+
+def _is_on(guest: Guest, key: str) -> bool:
+    return guest.config.current.get(key, "").lower() in TRUE
 
 
 def _not_ours(want: Container, guest: Guest) -> str:

@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 from fleet.core.command import Command, Word, command
 from fleet.core.plan import Check, Difference, Impact, Step
-from fleet.domains.guests.compare import Change, Growth, desired_values, mount_value, new_volume
+from fleet.domains.guests.compare import (
+    TAG,
+    Change,
+    Growth,
+    desired_values,
+    is_mount,
+    mount_value,
+    new_volume,
+)
 from fleet.domains.guests.facts import Guest
 from fleet.domains.guests.spec import Container
 from fleet.tools.pct import commands as pct
 from fleet.tools.pct.config import encode_description
-from fleet.tools.pct.keys import family, print_value, props_of
+from fleet.tools.pct.keys import family, join_tags, print_value, props_of
 
 #: Seconds that a restart takes, the median of observed.md.
 REBOOT_SECONDS = 5.6
@@ -97,15 +105,13 @@ def raw(
 
 
 def update(want: Container, guest: Guest, changes: tuple[Change, ...], reverts: tuple[str, ...]) -> Step:
-    """Sets and deletes all keys that differ, in one `pct set` that refuses if the file has changed since."""
+    """Sets and deletes all keys that differ; the first command refuses if the file has changed since."""
     digest = guest.config.digest
-    do = []
-    if reverts:
-        do.append(pct.revert(want.vmid, reverts))
-    if changes:
-        values = {change.key: change.value for change in changes if change.value is not None}
-        gone = [change.key for change in changes if change.value is None]
-        do.append(pct.set_(want.vmid, values, gone, "" if reverts else digest))
+    do = [pct.revert(want.vmid, reverts, digest)] if reverts else []
+    for group in _one_by_one(changes):
+        values = {change.key: change.value for change in group if change.value is not None}
+        gone = [change.key for change in group if change.value is None]
+        do.append(pct.set_(want.vmid, values, gone, "" if do else digest))
     dropped = tuple(
         Difference(
             key,
@@ -138,6 +144,21 @@ def update(want: Container, guest: Guest, changes: tuple[Change, ...], reverts: 
         impact=max((each.impact for each in because), key=list(Impact).index, default=Impact.NONE),
         order=want.vmid,
     )
+
+
+def _one_by_one(changes: tuple[Change, ...]) -> Iterator[tuple[Change, ...]]:
+    """The changes by the `pct set` that does them: one for all; protection and new volumes have their own.
+
+    Proxmox refuses mount points while protection is on, even if the same call takes it off. And a call
+    of which one key fails writes nothing, not even the volume that it has made for another.
+    """
+    mounts = any(is_mount(change.key) for change in changes)
+    first = tuple(
+        each for each in changes if mounts and each.key == "protection" and each.value in (None, "0")
+    )
+    alone = tuple(each for each in changes if "volume" in each.generated)
+    together = tuple(each for each in changes if each not in first and each not in alone)
+    yield from (group for group in (first, together, *((each,) for each in alone)) if group)
 
 
 def grow(want: Container, growth: Growth, needs: Iterable[str]) -> Step:
@@ -213,7 +234,7 @@ def restart(want: Container, guest: Guest, waiting: tuple[Difference, ...], need
 def adopt(want: Container, guest: Guest) -> Step:
     """Puts the tag fleet on a guest that exists: from then on hosts.yml rules it. Nothing else changes."""
     was = guest.config.current.get("tags")
-    tags = ";".join(sorted({*guest.config.tags, "fleet"}))
+    tags = ";".join(join_tags(was or "", TAG))
     return Step(
         id=step_id(want, "adopt"),
         subject=subject(want),
@@ -292,9 +313,7 @@ def _stopped(want: Container) -> Check:
 
 
 def _size(want: Container, key: str, size: str) -> Check:
-    return Check(
-        command("fleet_like", str(want.vmid), key, f"(.*,)?size={_literal(size)}(,.*)?"), f"{key} has {size}"
-    )
+    return Check(command("fleet_size", str(want.vmid), key, _literal(size)), f"{key} has {size}")
 
 
 def _has(vmid: int, change: Change) -> Check:
@@ -308,6 +327,8 @@ def _has_value(vmid: int, key: str, value: str | None, generated: tuple[str, ...
         return Check(command("fleet_unset", number, key), f"{key} is not set")
     if key == "description":
         return Check(command("fleet_is", number, key, encode_description(value)), f"{key} is as wanted")
+    if key == "tags":
+        return Check(command("fleet_tags", number, value), f"{key} is {value}")
     if family(key) not in ("net", "mp"):
         return Check(command("fleet_is", number, key, value), f"{key} is {value}")
     stored = props_of(key, value)

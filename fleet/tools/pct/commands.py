@@ -22,9 +22,9 @@ def set_(vmid: int, values: Mapping[str, str], delete: Iterable[str] = (), diges
     return command("pct", "set", str(vmid), *words)
 
 
-def revert(vmid: int, keys: Iterable[str]) -> Command:
-    """`pct set --revert`: drops pending changes."""
-    return command("pct", "set", str(vmid), "--revert", ",".join(keys))
+def revert(vmid: int, keys: Iterable[str], digest: str) -> Command:
+    """`pct set --revert`: drops pending changes; refused where the file's SHA-1 is no longer `digest`."""
+    return command("pct", "set", str(vmid), "--revert", ",".join(keys), "--digest", digest)
 
 
 def resize(vmid: int, disk: str, size: str) -> Command:

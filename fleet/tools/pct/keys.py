@@ -159,6 +159,13 @@ def split_tags(text: str) -> tuple[str, ...]:
     return tuple(sorted({tag.lower() for tag in re.split(r"[\s,;]+", text) if tag}))
 
 
+def join_tags(there: str, more: str) -> tuple[str, ...]:
+    """The tags of both, sorted; those that are there keep their case, which datacenter.cfg may make count."""
+    tags = [tag for tag in re.split(r"[\s,;]+", f"{there};{more}") if tag]
+    first = {tag.lower(): tag for tag in reversed(tags)}
+    return tuple(first[name] for name in sorted(first))
+
+
 def props_of(key: str, text: str) -> dict[str, str]:
     """The properties of a property string, its bare first part under its name."""
     return parse_props(text, KEYS[family(key)].default_key)
