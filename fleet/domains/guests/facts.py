@@ -53,7 +53,12 @@ _READ_GUESTS = r"""
 for kind in lxc qemu-server; do
   set -- /etc/pve/$kind/*.conf
   [ -e "$1" ] || continue
-  LC_ALL=C awk -v mark="$FLEET_MARK" 'FNR == 1 { print mark " file " FILENAME } { print }' "$@"
+  LC_ALL=C awk -v mark="$FLEET_MARK" 'BEGIN { for (i = 1; i < ARGC; i++) {
+    if ((got = (getline line < ARGV[i])) < 0) continue # it has gone since the shell saw it
+    print mark " file " ARGV[i]
+    for (; got > 0; got = (getline line < ARGV[i])) print line
+    close(ARGV[i])
+  } }' "$@" || exit 1
 done
 """
 
@@ -72,7 +77,8 @@ for pid in /run/qemu-server/*.pid; do [ ! -e "$pid" ] || echo "$pid"; done"""
 _READ_NODE = r"""hostname
 dpkg-query -W -f '${Package} ${Version}\n' pve-container
 awk '$1 == "MemTotal:" { print "memory", $2 }' /proc/meminfo
-for bridge in /sys/class/net/*/bridge; do [ ! -e "$bridge" ] || echo "$bridge"; done"""
+for bridge in /sys/class/net/*/bridge; do [ ! -e "$bridge" ] || echo "$bridge"; done
+ovs-vsctl --timeout=5 list-br | sed 's|.*|/sys/class/net/&/bridge|'"""  # Open vSwitch's have no such folder
 
 
 def probes(paths: Iterable[str]) -> tuple[Probe, ...]:
@@ -81,8 +87,9 @@ def probes(paths: Iterable[str]) -> tuple[Probe, ...]:
         f"[ -e {command(path).sh()} ] || echo {command(path).sh()}" for path in sorted(set(paths))
     )
     return (
-        Probe("guests", _READ_GUESTS),
+        # The digests first: no text is older than its digest, and a change in between makes a plan stale.
         Probe("digests", _READ_DIGESTS),
+        Probe("guests", _READ_GUESTS),
         Probe("vmlist", "cat /etc/pve/.vmlist"),
         Probe("running", _READ_RUNNING),
         Probe("node", _READ_NODE),
@@ -102,9 +109,9 @@ def read(answers: Mapping[str, Answer], mark: str) -> GuestFacts:
     guests: dict[int, Guest] = {}
     for path, digest in digests.items():
         match = re.fullmatch(r"/etc/pve/(lxc|qemu-server)/(\d+)\.conf", path)
-        if match:
+        if match and path in files:  # else it was destroyed or has migrated in this moment
             vmid, kind = int(match[2]), "lxc" if match[1] == "lxc" else "qemu"
-            config = parse_config(files.get(path, ""), digest)
+            config = parse_config(files[path], digest)
             guests[vmid] = Guest(vmid, kind, config, (kind, vmid) in running, running.get((kind, vmid), ""))
     return GuestFacts(
         node=node[0].split(".")[0],
