@@ -6,11 +6,11 @@ import pytest
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Slow tests first and each by itself; those of one file together, since they share what it sets up."""
-    items.sort(key=_is_quick)
-    for item in filter(_is_quick, items):
-        item.add_marker(pytest.mark.xdist_group(str(item.path)))
+    """Slow tests first, each by itself; others together with those of their file, which share what it sets up.
 
-
-def _is_quick(item: pytest.Item) -> bool:
-    return item.get_closest_marker("slow") is None
+    A file that is marked slow as a whole stays together, too.
+    """
+    items.sort(key=lambda item: item.get_closest_marker("slow") is None)
+    for item in items:
+        if not any(mark.name == "slow" for mark in item.own_markers):
+            item.add_marker(pytest.mark.xdist_group(str(item.path)))
