@@ -96,13 +96,13 @@ fleet_owned() { [ "$(stat -c '%u:%g' "$1" 2>/dev/null)" = "$2" ]; }
 fleet_mode() { [ "$(stat -c '%a' "$1" 2>/dev/null)" = "$2" ]; }
 
 # fleet_storage ID: storage.cfg has it; fleet_no_storage ID: it has not
-fleet_storage() { grep -Eq "^[a-z]+: $1\$" /etc/pve/storage.cfg; }
+fleet_storage() { awk -v id="$1" '/^[^ \t:#]+:/ && $2 == id { found = 1 } END { exit !found }' /etc/pve/storage.cfg; }
 fleet_no_storage() { ! fleet_storage "$1"; }
 
 # fleet_storage_value ID KEY VALUE: the storage's option is exactly this; a list is compared as a set
 fleet_storage_value() {
     fleet_wanted=$(printf '%s' "$3" | tr ',' '\n' | sort)
-    fleet_found=$(awk -v id="$1" -v key="$2" '/^[a-z]+:/ { here = ($2 == id); next }
+    fleet_found=$(awk -v id="$1" -v key="$2" '/^[^ \t:#]+:/ { here = ($2 == id); next }
         here && $1 == key { if (NF == 1) print 1; else { sub(/^[ \t]*[^ \t]+[ \t]+/, ""); sub(/[ \t]+$/, ""); print } }' \
         /etc/pve/storage.cfg | tr ',' '\n' | sort)
     [ "$fleet_found" = "$fleet_wanted" ]
@@ -127,7 +127,7 @@ fleet_available() {
 fleet_put() { (umask 077 && mkdir -p "${1%/*}" && printf '%s\n' "$2" >"$1"); }
 
 # fleet_raw_lines VMID: the lxc.* lines of the main section; fleet_raw_is VMID LINES: they are these, in this order
-fleet_raw_lines() { fleet_conf "$1" | sed -n 's/^\(lxc\.[^:= ]*\) *[:=] */\1: /p'; }
+fleet_raw_lines() { fleet_conf "$1" | sed -n 's/[[:blank:]]*$//; s/^\(lxc\.[^:=[:blank:]]*\)[[:blank:]]*[:=][[:blank:]]*/\1: /p'; }
 fleet_raw_is() { [ "$(fleet_raw_lines "$1")" = "$2" ]; }
 
 # fleet_raw VMID LINES: makes these the lxc.* lines of the main section, under Proxmox's own lock (pve-facts 1.6, 3.4)
@@ -143,6 +143,7 @@ fleet_raw() {
             main { print; next }
             /^lxc\./ && !/^lxc\.environment\.runtime/ || /^[ \t]*$/ { next }
             { print }
-            END { if (!main) raw() }' "$fleet_file" >"$fleet_new" && mv "$fleet_new" "$fleet_file"
+            END { if (!main) raw() }' "$fleet_file" >"$fleet_new" && mv "$fleet_new" "$fleet_file" ||
+            { rm -f "$fleet_new"; exit 1; }
     ) 9>"/run/lock/lxc/pve-config-$1.lock"
 }

@@ -28,7 +28,7 @@ def parse_storage_cfg(text: str) -> dict[str, StorageEntry]:
     entries: dict[str, StorageEntry] = {}
     options: dict[str, str] = {}
     for line in text.splitlines():
-        if match := re.fullmatch(r"([a-z]+):\s*(\S+)\s*", line):
+        if match := re.fullmatch(r"([^\s:#]+):\s*(\S+)\s*", line):
             options = {}
             entries[match[2]] = StorageEntry(match[2], match[1], options)
         elif match := re.fullmatch(r"\s+(\S+)(?:\s+(.*?))?\s*", line):

@@ -152,7 +152,11 @@ def test_a_given_storage_is_left_as_it_is_and_missed_when_absent() -> None:
 
 def test_a_template_is_resolved_by_its_prefix_when_it_is_downloaded() -> None:
     (step,) = plan(StorageSpec(templates=(DEBIAN,)), facts()).steps
-    assert words(step) == ["pveam update", 'pveam download local "$(fleet_available debian-13-standard)"']
+    assert words(step) == [
+        "pveam update",
+        'pveam download local "$(fleet_available debian-13-standard)"',
+        f"fleet_template {CACHE} debian-13-standard",
+    ]
     assert isinstance(volume_ids(StorageSpec(templates=(DEBIAN,)), facts())["debian-13"], Capture)
 
 

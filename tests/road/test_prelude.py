@@ -204,9 +204,10 @@ def test_a_running_container_is_one_with_a_command_socket(host: Host) -> None:
 def test_a_storage_option_is_compared_as_a_set(host: Host) -> None:
     (host.folder / "etc/pve/storage.cfg").write_text(
         "dir: local\n\tpath /var/lib/vz\n\tcontent vztmpl,iso,backup\n\n"
-        "zfspool: guests\n\tpool tank/guests\n\tsparse\n"
+        "zfspool: guests\n\tpool tank/guests\n\tsparse\n\nnas2-nfs: nas\n\tpool elsewhere\n"
     )
     assert host.holds("fleet_storage", "guests")
+    assert host.holds("fleet_storage", "nas")
     assert host.holds("fleet_no_storage", "guest")
     assert host.holds("fleet_storage_value", "local", "content", "backup,iso,vztmpl")
     assert not host.holds("fleet_storage_value", "local", "content", "backup,iso")

@@ -50,4 +50,6 @@ def test_storage_cfg_is_read_as_recorded() -> None:
     )
     assert entries["local"].content == {"vztmpl", "iso"}
     assert entries["tank-ct"].options == {"pool": "tank/ct", "sparse": "1"}
+    plugin = parse_storage_cfg("dir: local\n\tpath /srv\n\nnas2-nfs: nas\n\tpath /mnt/nas\n")
+    assert (plugin["local"].options["path"], plugin["nas"].type) == ("/srv", "nas2-nfs")
     assert parse_storage_cfg("")["local"].options["path"] == "/var/lib/vz"

@@ -174,7 +174,12 @@ def download(want: Template, directory: str, name: str | None) -> Step:
             Check(command("fleet_template", directory, want.prefix), f"a {want.prefix} is in {directory}"),
         ),
         expect=(Check(command("fleet_no_template", directory, want.prefix), f"no {want.prefix} is there"),),
-        do=(pveam.update(), pveam.download(want.storage, newest)),
+        # The exit code of pveam says nothing: without the file this has failed, and no container is tried.
+        do=(
+            pveam.update(),
+            pveam.download(want.storage, newest),
+            command("fleet_template", directory, want.prefix),
+        ),
         order=-100,
     )
 

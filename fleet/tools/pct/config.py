@@ -10,7 +10,7 @@ from urllib.parse import unquote
 _SECTION = re.compile(r"\[([^\]]+)\]\s*")
 _LINE = re.compile(r"([a-z][a-z_]*\d*):\s*(.*?)\s*")
 _ENVIRONMENT = "lxc.environment.runtime"  # what the key `env` is in the file
-_RAW = re.compile(r"(lxc\.[a-z0-9_.]+)\s*[:=]\s*(.*?)\s*", re.IGNORECASE)
+_RAW = re.compile(r"(lxc\.[a-z0-9_.-]+)\s*[:=]\s*(.*?)\s*", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
