@@ -6,7 +6,7 @@ import pytest
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Slow tests first, each by itself; others together with those of their file, which share what it sets up.
+    """Slow tests first, each by itself; others with those of their file, which share what it sets up.
 
     A file that is marked slow as a whole stays together, too.
     """
