@@ -280,6 +280,30 @@ def test_raw_lines_are_left_where_hosts_yml_is_silent_and_set_where_it_is_not() 
     assert only_step(planned(container(raw=()), found)).because[0].was == "lxc.cap.drop: x"
 
 
+IMAGE = (
+    CONF.replace("type=veth", "host-managed=1,type=veth")
+    + "cmode: console\nentrypoint: /srv/run --all\nlxc.environment.runtime: PATH=/bin\n"
+    + "lxc.environment.runtime: HOME=/srv\nlxc.signal.halt: SIGTERM\n"
+)
+
+
+def test_what_an_oci_image_brings_along_is_left_where_hosts_yml_is_silent() -> None:
+    assert planned(container(), facts(guest(IMAGE))).steps == ()
+    step = only_step(planned(container(config={"env": "PATH=/bin"}), facts(guest(IMAGE))))
+    assert [(each.key, each.was) for each in step.because] == [("env", "PATH=/bin\nHOME=/srv")]
+
+
+def test_an_environment_that_no_image_brought_is_taken_away() -> None:
+    found = facts(guest(CONF + "lxc.environment.runtime: A=1\n"))
+    assert "--delete env" in words(only_step(planned(container(), found)))[0]
+
+
+def test_a_weight_that_proxmox_has_cut_down_is_no_difference() -> None:
+    found = facts(guest(CONF + "cpuunits: 10000\n"))
+    assert planned(container(config={"cpuunits": "50000"}), found).steps == ()
+    assert planned(container(config={"cpuunits": "9000"}), found).steps != ()
+
+
 # ── volumes and mounts ────────────────────────────────────────────────────────────────────────────
 
 

@@ -28,6 +28,9 @@ _LEFT_ALONE = frozenset(
     {"arch", "ostype", "description", "lock", "parent", "snaptime", "template", "unprivileged"}
 )
 
+#: Keys that an OCI image brings along (pve-facts 10, 9.1): without them what is in it does not start.
+_FROM_IMAGE = frozenset({"env", "entrypoint", "cmode"})
+
 
 @dataclass(frozen=True, slots=True)
 class Change:
@@ -155,24 +158,26 @@ def _desired(want: Container, config: Config) -> Iterator[tuple[str, str]]:
         if key == "tags":
             yield key, ";".join(join_tags(config.current.get("tags", ""), value))
         elif family(key) == "net":
-            yield key, _keep_hwaddr(value, config.effective(key) or config.current.get(key))
+            keep = ("hwaddr", "host-managed") if config.from_image else ("hwaddr",)
+            yield key, _keep(keep, value, config.effective(key) or config.current.get(key))
         else:
             yield key, value
 
 
-def _keep_hwaddr(value: str, actual: str | None) -> str:
-    """The interface with the address that it has: without one, `pct set` would make a new one (trap 4)."""
+def _keep(names: tuple[str, ...], value: str, actual: str | None) -> str:
+    """The interface with what Proxmox made up for it: without hwaddr, `pct set` makes a new one (trap 4)."""
     wanted = props_of("net0", value)
-    if actual is None or "hwaddr" in wanted:
-        return value
     try:
-        found = props_of("net0", actual)
+        found = props_of("net0", actual or "")
     except ValueError:
         return value
-    return print_value("net0", {**wanted, "hwaddr": found["hwaddr"]}) if "hwaddr" in found else value
+    kept = {name: found[name] for name in names if name in found and name not in wanted}
+    return print_value("net0", {**wanted, **kept}) if kept else value
 
 
 def _ignored(key: str, config: Config) -> bool:
+    if key in _FROM_IMAGE and config.from_image:
+        return True
     return key in _LEFT_ALONE or (key not in KEYS and family(key) not in KEYS) or _is_volume(key, config)
 
 

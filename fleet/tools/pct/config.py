@@ -37,6 +37,11 @@ class Config:
         return tuple(sorted({*self.pending, *self.pending_delete}))
 
     @property
+    def from_image(self) -> bool:
+        """True if it was made of an OCI image, whose stop signal is then a raw line (PVE/LXC/Create.pm)."""
+        return any(line.startswith("lxc.signal.halt:") for line in self.raw)
+
+    @property
     def tags(self) -> frozenset[str]:
         """The tags, in lower case."""
         return frozenset(tag.lower() for tag in re.split(r"[\s,;]+", self.current.get("tags", "")) if tag)
@@ -71,8 +76,9 @@ def parse_config(text: str, digest: str) -> Config:
             else:
                 (pending if section else current)[match[1]] = match[2]
         elif match := _RAW.fullmatch(line):
-            if match[1] == _ENVIRONMENT:
-                (pending if section else current)["env"] = match[2]
+            if match[1] == _ENVIRONMENT:  # one line a variable
+                there = pending if section else current
+                there["env"] = f"{there['env']}\n{match[2]}" if "env" in there else match[2]
             elif not section:
                 raw.append(f"{match[1]}: {match[2]}")
         else:

@@ -109,6 +109,9 @@ KEYS: dict[str, Key] = {
     "debug": Key(Kind.BOOL, Hot.PEND, "0"),
 }
 
+#: A greater weight is cut down to this by `pct set`, not by `pct create` (clamp_cpu_shares, PVE/CGroup.pm).
+_MOST_WEIGHT = 10_000
+
 _NUMBERED = re.compile(r"(net|mp|dev|unused)(\d+)")
 
 
@@ -141,7 +144,8 @@ def normal(key: str, text: str | None) -> tuple[tuple[str, str], ...] | str | No
             case Kind.BOOL:
                 return "1" if parse_bool(text) else "0"
             case Kind.NUMBER:
-                return f"{float(text):g}"
+                number = float(text)
+                return f"{min(number, _MOST_WEIGHT) if key == 'cpuunits' else number:g}"
             case Kind.PROPS:
                 return _normal_props(spec, text)
             case Kind.TAGS:
