@@ -128,3 +128,13 @@ def _refuse_stale(saved: Plan, fresh: Plan) -> None:
         raise StalePlan(
             f"the plan is stale, nothing was changed: {', '.join(changed)} changed since; plan again"
         )
+    if (
+        saved.steps != fresh.steps
+    ):  # a file could hold any command: only what a plan made now holds, too, is run
+        others = {
+            step.id for step in (*saved.steps, *fresh.steps) if (step in saved.steps) != (step in fresh.steps)
+        }
+        raise StalePlan(
+            "the plan is stale, nothing was changed: planned now, these steps are others: "
+            f"{', '.join(sorted(others)) or 'their order'}; plan again"
+        )

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from fleet.converge import gather, make_plan
+from fleet.core.command import command
 from fleet.core.errors import StalePlan
 from fleet.core.plan import Plan
 from fleet.host.apply import Result, Watcher, apply
@@ -135,6 +137,15 @@ def test_a_saved_plan_is_stale_where_hosts_yml_has_changed(node: World, tmp_path
     saved = operator.plan(fleets.read(tmp_path, AFTER))
     with pytest.raises(StalePlan, match=r"hosts\.yml changed"):
         operator.apply(fleets.read(tmp_path, BEFORE), saved=saved)
+
+
+def test_a_saved_plan_that_holds_another_command_is_refused(node: World, tmp_path: Path) -> None:
+    inventory = fleets.read(tmp_path, AFTER)
+    saved = operator.plan(inventory)
+    first = replace(saved.steps[0], do=(command("touch", "/root/planted"),))
+    with pytest.raises(StalePlan, match=f"these steps are others: {first.id}; plan again"):
+        operator.apply(inventory, saved=replace(saved, steps=(first, *saved.steps[1:])))
+    assert node.run("ls /root/planted || echo absent").strip().endswith("absent")
 
 
 def test_a_vmid_that_somebody_took_since_the_plan_is_left_to_them(node: World, tmp_path: Path) -> None:
