@@ -6,6 +6,7 @@ import argparse
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -32,6 +33,7 @@ ORDER = (FLEET, SHORTEST, CAT, EXPERT, NAIVE, LOOP, FORKS)
 def main() -> None:
     """Build the labs, measure, write the table."""
     options = arguments(sys.argv[1:])
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # the labs are taken down then, too
     with tempfile.TemporaryDirectory(prefix="fleet-bench-") as name:
         folder = Path(name)
         try:
