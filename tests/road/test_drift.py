@@ -19,7 +19,7 @@ from fleet.run import connected
 from tests.road import fleets, operator
 from tests.road.world import State, World
 
-Hand = Callable[[World], None]
+Hand = Callable[[World], object]
 
 BEFORE = fleets.fleet({"web": fleets.guest(100), "db": fleets.guest(101)})
 AFTER = fleets.fleet({"web": fleets.guest(100, memory=512), "db": fleets.guest(101, memory=384)})

@@ -187,6 +187,76 @@ def _honest(
     guards_are_honest(world, folder, second)
 
 
+#: What an operator may do by hand to container 100; what cannot be done just now fails.
+BY_HAND = (
+    "pct set 100 --features nesting=1,mknod=1",
+    "pct set 100 --delete features",
+    "pct set 100 --mp5 docker:1,mp=/theirs",
+    "pct set 100 --mp0 /data,mp=/theirs",
+    "pct set 100 --delete mp0",
+    "pct set 100 --delete mp1",
+    "pct set 100 --net0 name=eth0,bridge=vmbr1,ip=dhcp",
+    "pct set 100 --net3 name=eth3,bridge=vmbr1",
+    "pct set 100 --tags 'fleet;theirs'",
+    "pct set 100 --memory 700 --swap 64 --cores 3",
+    "pct set 100 --nameserver 8.8.8.8 --searchdomain example.com",
+    "pct set 100 --description 'by hand'",
+    "pct resize 100 rootfs +512M",
+    "pct resize 100 mp1 +512M",
+    "pct stop 100",
+    "pct start 100",
+    "pct reboot 100",
+    "pct snapshot 100 before",
+    "zfs set quota=64G tank/docker",
+    "chown 0:0 /data",
+)
+
+
+@given(first=homelabs(), hands=st.lists(st.sampled_from(BY_HAND), min_size=1, max_size=4), second=homelabs())
+@settings(LAB, max_examples=2)
+def test_what_was_done_by_hand_is_taken_in_and_nothing_is_destroyed(
+    world: World,
+    prepared: State,
+    tmp_path: Path,
+    first: dict[str, Any],
+    hands: list[str],
+    second: dict[str, Any],
+) -> None:
+    _by_hand(world, prepared, tmp_path, first, hands, second)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+@given(first=homelabs(), hands=st.lists(st.sampled_from(BY_HAND), min_size=1, max_size=4), second=homelabs())
+@settings(LAB, max_examples=30)
+def test_much_that_was_done_by_hand_is_taken_in_and_nothing_is_destroyed(
+    world: World,
+    prepared: State,
+    tmp_path: Path,
+    first: dict[str, Any],
+    hands: list[str],
+    second: dict[str, Any],
+) -> None:
+    _by_hand(world, prepared, tmp_path, first, hands, second)
+
+
+def _by_hand(
+    world: World,
+    prepared: State,
+    folder: Path,
+    first: dict[str, Any],
+    hands: list[str],
+    second: dict[str, Any],
+) -> None:
+    world.restore(prepared)
+    web = fleets.guest(100, mp0="/data,mp=/data", mp1="docker:1,mp=/docker")
+    first["containers"].setdefault("web", web)
+    converge(world, folder, first)
+    for hand in hands:
+        world.lab.run(hand, timeout=30)
+    converge(world, folder, second)
+
+
 @given(data=homelabs())
 @settings(LAB, max_examples=10)
 def test_the_order_in_hosts_yml_changes_nothing_in_the_plan(
@@ -223,7 +293,7 @@ def _words(step: Step) -> list[str]:
     return [word for each in step.do for word in each.words if not isinstance(word, Capture)]
 
 
-@given(texts=st.lists(AWKWARD | st.text(st.characters(exclude_characters="\0", exclude_categories=("Cs",)))))
+@given(texts=st.lists(AWKWARD | st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]))))
 @settings(deadline=None, max_examples=60)
 def test_any_words_reach_a_program_through_a_real_sh_unchanged(texts: list[str]) -> None:
     sent = command("printf", "%s\\0", *texts).sh()

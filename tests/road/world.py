@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
 
 from fleet import lab
@@ -13,22 +12,19 @@ from fleet.lab.faults import tell_monitor
 from tests.road import picture
 
 
-@dataclass(frozen=True)
 class State:
-    """A node at one moment: its files, and the containers that run."""
+    """A node at one moment: its files, and the containers that run. Hypothesis would print a dataclass whole."""
 
-    files: picture.Picture
-    running: frozenset[int]
+    def __init__(self, files: picture.Picture, running: frozenset[int]) -> None:
+        self.files = files
+        self.running = running
 
 
-@dataclass
 class World:
     """The lab `pve`, and what tests ask of it."""
 
-    lab: lab.Lab
-    fresh: State = field(init=False)
-
-    def __post_init__(self) -> None:
+    def __init__(self, up: lab.Lab) -> None:
+        self.lab = up
         self.run("zfs list")  # the first call writes the pool's tree
         self.fresh = self.state()
 

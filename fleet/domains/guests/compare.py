@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from fleet.core.plan import Difference, Impact
 from fleet.domains.guests.spec import Container, Mount
@@ -94,7 +94,8 @@ def compare(want: Container, config: Config, *, running: bool, devices_hotplug: 
     for slot, mount in slots.items():
         if config.effective(slot) is None and slot in config.current:
             reverts.append(slot)  # somebody's pending delete; setting it anew would allocate a second volume
-        elif config.effective(slot) is None:
+            config = replace(config, pending_delete=config.pending_delete - {slot})
+        if config.effective(slot) is None:
             changes.append(_new_mount(slot, mount, running=running))
         elif (kept := _other_kind(slot, mount, config)) is not None:
             volumes.append(Comparison((), (), (), (kept,)))
