@@ -42,7 +42,7 @@ def gather(shell: Shell, inventory: Inventory) -> Facts:
     mark = f"fleet-{secrets.token_hex(12)}"
     probes = (
         *guests.probes(guests.watched_paths(inventory.containers)),
-        *storage.probes(inventory.storage.datasets),
+        *storage.probes(inventory.storage.datasets, inventory.storage.templates),
         jobs_probe(),
     )
     # Reading again is harmless, which no action is: only here the link may break and the run goes on.

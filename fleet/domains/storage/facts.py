@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from fleet.core.command import command
 from fleet.core.probe import Answer, Probe
-from fleet.domains.storage.spec import Dataset
+from fleet.domains.storage.spec import Dataset, Template
 from fleet.tools.pvesm import StorageEntry, parse_storage_cfg
 
 #: The index that `pveam update` fetches.
@@ -46,17 +46,25 @@ def cache_dir(entry: StorageEntry | None) -> str:
 
 
 _READ_CACHES = r"""
-{ echo /var/lib/vz; awk '$1 == "path" { print $2 }' /etc/pve/storage.cfg; } | sort -u | while read -r path; do
+case $ids in *' local '*) echo /var/lib/vz ;; esac | cat - /etc/pve/storage.cfg | awk -v ids="$ids" '
+  /^\// { print; next }
+  /^[^ \t:#]+:/ { here = index(ids, " " $2 " "); next }
+  here && $1 == "path" { print $2 }' | sort -u | while read -r path; do
   for file in "$path"/template/cache/*; do [ ! -e "$file" ] || echo "$file"; done
 done"""
 
 
-def probes(datasets: Iterable[Dataset]) -> tuple[Probe, ...]:
-    """The reads for the storage domain."""
+def probes(datasets: Iterable[Dataset], templates: Iterable[Template]) -> tuple[Probe, ...]:
+    """The reads for the storage domain.
+
+    Only storages that are to hold templates are looked into: another may be of a server that is down,
+    and whoever looks there waits for it.
+    """
     datasets = tuple(datasets)
+    ids = " ".join(sorted({each.storage for each in templates}))
     found: list[Probe] = [
         Probe("storages", "cat /etc/pve/storage.cfg"),
-        Probe("caches", _READ_CACHES),
+        Probe("caches", f"ids=' {ids} '{_READ_CACHES}"),
         Probe("index", rf"sed -n 's|^Location: *system/||p' {_INDEX}"),
     ]
     if datasets:
