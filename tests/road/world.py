@@ -13,7 +13,7 @@ from tests.road import picture
 
 
 class State:
-    """A node at one moment: its files, and the containers that run. Hypothesis would print a dataclass whole."""
+    """A node at one moment: its files, and the containers that run. Hypothesis prints dataclasses whole."""
 
     def __init__(self, files: picture.Picture, running: frozenset[int]) -> None:
         self.files = files
