@@ -45,6 +45,7 @@ fleet_size() { fleet_conf "$1" | LC_ALL=C grep -Eq -e "^$2:(.*,)?size=$3(,|\$)";
 
 # fleet_tags VMID TAGS: the tags are these, in whatever order and case datacenter.cfg keeps them
 fleet_tags() { [ "$(fleet_value "$1" tags | fleet_tag_set)" = "$(printf '%s\n' "$2" | fleet_tag_set)" ]; }
+# shellcheck disable=SC2020  # each of the three separators becomes a newline
 fleet_tag_set() { tr 'A-Z ,;' 'a-z\n\n\n' | LC_ALL=C sort -u | grep .; }
 
 # fleet_unset VMID KEY: the key is not there, or will not be after the next restart
@@ -131,6 +132,7 @@ fleet_raw_lines() { fleet_conf "$1" | sed -n 's/[[:blank:]]*$//; s/^\(lxc\.[^:=[
 fleet_raw_is() { [ "$(fleet_raw_lines "$1")" = "$2" ]; }
 
 # fleet_raw VMID LINES: makes these the lxc.* lines of the main section, under Proxmox's own lock (pve-facts 1.6, 3.4)
+# shellcheck disable=SC2015  # cleaned up whichever of the two failed
 fleet_raw() {
     mkdir -p /run/lock/lxc
     (
