@@ -82,6 +82,16 @@ def test_a_container_that_is_to_be_stopped_is_created_and_not_started() -> None:
     assert [step.action for step in planned(container(started=False), facts()).steps] == ["create"]
 
 
+def test_what_is_bound_where_a_template_has_files_is_mounted_after_it_was_unpacked() -> None:
+    want = container(mounts=(bind("/srv", "/data"), volume("/var", slot="mp1"), bind("/films", "/f", "mp2")))
+    create = planned(want, facts()).steps[0]
+    made, mounted = words(create)
+    assert "--mp0" not in made
+    assert "--mp1 docker:8,mp=/var --mp2 /f,mp=/films" in made
+    assert mounted == "pct set 100 --mp0 /data,mp=/srv"
+    assert [check.says for check in create.done][1:] == ["mp0 is /data,mp=/srv"]
+
+
 def test_half_a_gibibyte_is_a_decimal() -> None:
     assert "--rootfs guests:0.5 " in words(planned(container(rootfs_size=GIB // 2), facts()).steps[0])[0]
 

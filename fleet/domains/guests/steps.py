@@ -26,6 +26,11 @@ REBOOT_SECONDS = 5.6
 #: Seconds that a guest gets to end by itself before `pct shutdown` fails and `pct reboot` kills it.
 PATIENCE = 120
 
+#: The top of every distribution's file tree (hier(7)).
+_TREE = frozenset(
+    "bin boot dev etc home lib lib32 lib64 media mnt opt proc root run sbin srv sys tmp usr var".split()
+)
+
 _LATE = 100_000  # starts come after everything that only writes configuration
 
 
@@ -40,7 +45,12 @@ def step_id(want: Container, what: str) -> str:
 
 
 def create(want: Container, template: Word, needs: Iterable[str]) -> Step:
-    """Makes the container, stopped; it carries the tag fleet from its first moment."""
+    """Makes the container, stopped; it carries the tag fleet from its first moment.
+
+    The template is unpacked with all mounts in place: what is bound where it has files would get them, and their
+    owners and modes. Such a bind is mounted afterwards.
+    """
+    later = tuple(each for each in want.mounts if each.bind is not None and _in_template(each.mp))
     options: dict[str, str] = {
         "hostname": want.hostname,
         "unprivileged": str(int(want.unprivileged)),
@@ -49,7 +59,7 @@ def create(want: Container, template: Word, needs: Iterable[str]) -> Step:
             {"volume": new_volume(want.rootfs_storage, want.rootfs_size), **dict(want.rootfs_options)},
         ),
         **{key: value for key, value in sorted(desired_values(want).items()) if key != "hostname"},
-        **{mount.slot: mount_value(mount) for mount in want.mounts},
+        **{mount.slot: mount_value(mount) for mount in want.mounts if mount not in later},
     }
     make = pct.create(want.vmid, template, options)
     do: tuple[Command, ...] = (make,)
@@ -60,14 +70,18 @@ def create(want: Container, template: Word, needs: Iterable[str]) -> Step:
             pct.create(want.vmid, template, {**options, "ssh-public-keys": keys}),
             command("rm", "-f", keys),
         )
+    bound = {mount.slot: mount_value(mount) for mount in later}
+    if bound:
+        do = (*do, pct.set_(want.vmid, bound))
     return Step(
         id=step_id(want, "create"),
         subject=subject(want),
         action="create",
         because=tuple(
-            Difference(key, None, value) for key, value in {"template": _shown(template), **options}.items()
+            Difference(key, None, value)
+            for key, value in {"template": _shown(template), **options, **bound}.items()
         ),
-        done=(_ours(want),),
+        done=(_ours(want), *(_has_value(want.vmid, slot, value, ()) for slot, value in bound.items())),
         expect=(Check(command("fleet_free", str(want.vmid)), f"no guest has the VMID {want.vmid}"),),
         do=do,
         needs=tuple(needs),
@@ -288,6 +302,11 @@ def destroy(want: Container, guest: Guest, *, stop_first: bool) -> tuple[Step, .
         needs=(stopping.id,) if stop_first else (),
     )
     return (stopping, destroying) if stop_first else (destroying,)
+
+
+def _in_template(path: str) -> bool:
+    """True where the file tree of a distribution may hold something."""
+    return path.split("/")[1] in _TREE
 
 
 # ── checks ────────────────────────────────────────────────────────────────────────────────────────
