@@ -47,8 +47,8 @@ def step_id(want: Container, what: str) -> str:
 def create(want: Container, template: Word, needs: Iterable[str]) -> Step:
     """Makes the container, stopped; it carries the tag fleet from its first moment.
 
-    The template is unpacked with all mounts in place: what is bound where it has files would get them, and their
-    owners and modes. Such a bind is mounted afterwards.
+    The template is unpacked with all mounts in place: what is bound where it has files would get them, and
+    their owners and modes. Such a bind is mounted afterwards.
     """
     later = tuple(each for each in want.mounts if each.bind is not None and _in_template(each.mp))
     options: dict[str, str] = {
