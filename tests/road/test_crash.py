@@ -6,6 +6,7 @@ Each time a plain rerun converges: nothing is lost or doubled, and no lock, job 
 from __future__ import annotations
 
 import re
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -84,11 +85,17 @@ def scene(world: World, tmp_path: Path) -> Scene:
     return Scene(world, tmp_path)
 
 
+@pytest.fixture
+def crash_cases(record_property: Callable[[str, object], None]) -> Callable[[int, str], None]:
+    """Counts cases, for the summary that pytest prints at its end (tests/conftest.py)."""
+    return lambda cases, what: record_property("crash cases", f"{cases}, {what}")
+
+
 @pytest.mark.slow
 @pytest.mark.timeout(900)
 @pytest.mark.parametrize("when", ["before", "during", "after"])
 def test_a_link_cut_at_any_execution_is_mended_by_a_plain_rerun(
-    scene: Scene, when: str, capsys: pytest.CaptureFixture[str]
+    scene: Scene, when: str, crash_cases: Callable[[int, str], None]
 ) -> None:
     cases = 0
     for number in range(1, scene.executions + 1):
@@ -102,8 +109,7 @@ def test_a_link_cut_at_any_execution_is_mended_by_a_plain_rerun(
                 assert error.exit_code == 4, f"{case}: {error}"
             scene.rerun(case)
             cases += 1
-    with capsys.disabled():
-        print(f"\ncrash cases: {cases}, the link cut {when} each of {scene.executions} executions")
+    crash_cases(cases, f"the link cut {when} each of {scene.executions} executions")
     assert cases >= 15
 
 
@@ -111,7 +117,7 @@ def test_a_link_cut_at_any_execution_is_mended_by_a_plain_rerun(
 @pytest.mark.timeout(900)
 @pytest.mark.parametrize("jobs", [1, 4])
 def test_an_operator_killed_at_any_event_leaves_nothing_that_a_rerun_does_not_settle(
-    scene: Scene, jobs: int, capsys: pytest.CaptureFixture[str]
+    scene: Scene, jobs: int, crash_cases: Callable[[int, str], None]
 ) -> None:
     cases = 0
     for event in range(1, scene.events + 1):
@@ -119,15 +125,14 @@ def test_an_operator_killed_at_any_event_leaves_nothing_that_a_rerun_does_not_se
         assert operator.killed_at(event, scene.hosts, jobs=jobs), f"event {event} of {scene.events}"
         scene.rerun(f"killed at event {event}, {jobs} jobs")
         cases += 1
-    with capsys.disabled():
-        print(f"\ncrash cases: {cases}, the operator killed at each event of a run with {jobs} jobs")
+    crash_cases(cases, f"the operator killed at each event of a run with {jobs} jobs")
     assert cases >= 20
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(900)
 def test_a_command_of_proxmox_killed_in_the_middle_is_settled_or_said(
-    scene: Scene, capsys: pytest.CaptureFixture[str]
+    scene: Scene, crash_cases: Callable[[int, str], None]
 ) -> None:
     """A killed `pct create` leaves what Proxmox leaves: fleet names it, harms nothing, and does the rest."""
     cases = 0
@@ -148,6 +153,5 @@ def test_a_command_of_proxmox_killed_in_the_middle_is_settled_or_said(
             if not locked:
                 assert operator.plan(scene.inventory, restart=True).steps == (), case
             cases += 1
-    with capsys.disabled():
-        print(f"\ncrash cases: {cases}, a pct command killed")
+    crash_cases(cases, "a pct command killed")
     assert cases == 26

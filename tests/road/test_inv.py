@@ -295,7 +295,7 @@ def test_a_second_run_meets_the_lock_of_the_first_and_says_whose_it_is(node: Wor
     node.lab.faults.hold_config_lock(100)
     first = inv.start("provision.all", "--yes")
     try:
-        until((node.root / "run/fleet/jobs").exists)
+        until(lambda: list((node.root / "run/fleet/jobs").glob("*/pid")))
         second = inv("provision.all", "--yes", code=8)
         assert "another run holds the node" in second.stderr
         assert "running `provision.all` since" in second.stderr
