@@ -6,7 +6,7 @@ Each time a plain rerun converges: nothing is lost or doubled, and no lock, job 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
