@@ -82,6 +82,19 @@ fleet_started_anew() {
         '$NF == path && $7 == inode { found = 1 } END { exit !found }' /proc/net/unix
 }
 
+# fleet_await_ha VMID CHECK...: where HA manages the guest, a start or shutdown is only queued (pve-facts 9.3): waits
+# until the check holds, two minutes at most. At once where it does not.
+fleet_await_ha() {
+    LC_ALL=C grep -Eqs "^ct: *$1[[:blank:]]*\$" /etc/pve/ha/resources.cfg || return 0
+    shift
+    fleet_tries=120
+    until "$@"; do
+        fleet_tries=$((fleet_tries - 1))
+        [ "$fleet_tries" -gt 0 ] || { echo "HA has not done it within two minutes" >&2; return 1; }
+        sleep 1
+    done
+}
+
 # fleet_dataset NAME: the ZFS dataset exists
 fleet_dataset() { zfs list -H -o name -- "$1" >/dev/null 2>&1; }
 fleet_no_dataset() { ! fleet_dataset "$1"; }

@@ -320,3 +320,14 @@ def test_a_description_is_recognised_in_the_file_as_proxmox_encodes_it(host: Hos
     assert not host.holds("fleet_is", "100", "description", f"{encoded}.")
     if text.rstrip("\n"):
         assert parse_config(f"{encoded}\n", "").current["description"] == text.rstrip("\n")
+
+
+def test_what_ha_manages_is_waited_for_and_nothing_else(host: Host) -> None:
+    resources = host.folder / "etc/pve/ha/resources.cfg"
+    resources.parent.mkdir(exist_ok=True)
+    resources.write_text("ct: 100\n\tstate started\n\nct: 1001\n\tstate started\n")
+    at_the_second_look = "tries=0; soon() { tries=$((tries + 1)); [ $tries -gt 1 ]; }\n"
+    assert host.ask(f"{at_the_second_look}fleet_await_ha 100 soon && echo $tries") == (0, "2\n")
+    assert host.ask("fleet_await_ha 101 false") == (0, "")
+    resources.unlink()
+    assert host.ask("fleet_await_ha 100 false") == (0, "")

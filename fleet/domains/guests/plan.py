@@ -72,7 +72,8 @@ def plan_adopt(want: Container, facts: GuestFacts) -> Part:
         raise Refused(f"{want.name}: {refusal}")
     if TAG in guest.config.tags:
         return Part(notes=(Note(steps.subject(want), Why.UNCHANGED, "it carries the tag fleet already"),))
-    return Part(steps=(steps.adopt(want, guest),))
+    then = f"from then on hosts.yml rules it; what that changes: inv plan --limit {want.name}"
+    return Part(steps=(steps.adopt(want, guest),), notes=(Note(steps.subject(want), Why.WARNING, then),))
 
 
 def plan_destroy(want: Container, facts: GuestFacts, *, stop: bool) -> Part:

@@ -200,7 +200,7 @@ def start(want: Container, startup_order: int, needs: Iterable[str]) -> Step:
         because=(Difference("status", "stopped", "running"),),
         done=(_running(want),),
         expect=(_ours(want), _unlocked(want)),
-        do=(pct.start(want.vmid),),
+        do=(pct.start(want.vmid), _await_ha(want, "fleet_running")),
         needs=tuple(needs),
         order=_LATE + startup_order,
     )
@@ -215,7 +215,7 @@ def shut_down(want: Container, needs: Iterable[str]) -> Step:
         because=(Difference("status", "running", "stopped", Impact.OFFLINE),),
         done=(_stopped(want),),
         expect=(_ours(want), _unlocked(want)),
-        do=(pct.shutdown(want.vmid, PATIENCE),),
+        do=(pct.shutdown(want.vmid, PATIENCE), _await_ha(want, "fleet_stopped")),
         impact=Impact.OFFLINE,
         needs=tuple(needs),
         order=_LATE,
@@ -285,7 +285,7 @@ def destroy(want: Container, guest: Guest, *, stop_first: bool) -> tuple[Step, .
         because=(Difference("status", "running", "stopped", Impact.OFFLINE),),
         done=(_stopped(want),),
         expect=(same, _unlocked(want)),
-        do=(pct.shutdown(want.vmid, PATIENCE),),
+        do=(pct.shutdown(want.vmid, PATIENCE), _await_ha(want, "fleet_stopped")),
         impact=Impact.OFFLINE,
     )
     destroying = Step(
@@ -307,6 +307,10 @@ def destroy(want: Container, guest: Guest, *, stop_first: bool) -> tuple[Step, .
 def _in_template(path: str) -> bool:
     """True where the file tree of a distribution may hold something."""
     return path.split("/")[1] in _TREE
+
+
+def _await_ha(want: Container, check: str) -> Command:
+    return command("fleet_await_ha", str(want.vmid), check, str(want.vmid))
 
 
 # ── checks ────────────────────────────────────────────────────────────────────────────────────────
