@@ -136,6 +136,32 @@ def test_a_plan_of_a_converged_fleet_is_one_connection_and_at_most_two_execution
     assert len(clients) <= 2
 
 
+def test_a_node_of_proxmox_8_converges_too(
+    inv: Inv, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FLEET_LAB_HOME", str(tmp_path_factory.mktemp("labs8")))
+    inv("lab.up", "--pve-version", "8")
+    try:
+        inv.write({**TWO, "web": fleets.guest(100, dev0="/dev/dri/renderD128,gid=104", mp0="/data,mp=/data")})
+        inv("provision.all", "--yes")
+        inv.write({**TWO, "web": fleets.guest(100, dev1="/dev/fuse", mp0="/data,mp=/data,ro=1")})
+        inv("provision.all", "--yes", "--restart")
+        assert "pve: nothing to do" in inv("provision.all", "--yes", "--restart").stdout
+    finally:
+        inv("lab.down")
+
+
+def test_a_user_who_is_not_root_works_through_sudo(node: World, inv: Inv) -> None:
+    address = {"address": node.lab.host, "port": node.lab.port, "user": "admin"}
+    files = {"identity-file": str(node.lab.key), "known-hosts": str(node.lab.known_hosts)}
+    inv.write({**TWO, "web": fleets.guest(100, memory=512)}, node={"name": "pve", **address, **files})
+    inv("provision.all", "--yes")
+    assert "memory: 512" in node.config(100)
+    inv.write(TWO, node={"name": "other", **address, **files})
+    refused = inv("plan", code=1)
+    assert "is the node pve, hosts.yml says node.name: other; nothing was changed" in refused.stderr
+
+
 # ── plans ─────────────────────────────────────────────────────────────────────────────────────────
 
 
