@@ -124,6 +124,9 @@ def up(
 ) -> Lab:
     """Bring a lab up, making it if there is none of that name; one that is up is left alone.
 
+    Except one whose simulated commands are of another fleet, or of an older state of this one: it is brought
+    down and up again, and keeps its state.
+
     `machine` (a name in fleet/lab/machines), `pve_version` (8 or 9) and `realistic` (commands cost what they
     cost on a real node) are a lab's for good until it is reset; None takes what it has, or homelab, 9 and
     False. Safe to call from several processes.
@@ -133,9 +136,12 @@ def up(
     with _locked(files):
         record = _read(files)
         options = _settle(name, record, asked)
+        code = _code()
+        if _alive(record) and record.get("code") != code:
+            _stop_daemon(record)
         if not _alive(record):
             _seed(files, options)
-            files.record.write_text(json.dumps({**record, **options}), encoding="utf-8")
+            files.record.write_text(json.dumps({**record, **options, "code": code}), encoding="utf-8")
             _start_daemon(files)
             record = _read(files)
         return _lab(name, files, record)
@@ -183,6 +189,13 @@ def known() -> list[str]:
     """The names of all labs there are, up or not."""
     home = layout.home()
     return sorted(path.parent.name for path in home.glob("*/lab.json")) if home.is_dir() else []
+
+
+def _code() -> str:
+    """Which simulated commands these are: where they are, and when the last of them was changed."""
+    here = Path(__file__).parent
+    changed = max(path.stat().st_mtime_ns for folder in (here, here / "sim") for path in folder.glob("*.py"))
+    return f"{here} {changed}"
 
 
 def _files(name: str) -> layout.Files:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -63,6 +64,16 @@ def test_state_port_and_keys_survive_down_and_up(fresh: labs.Lab, ok: Ok) -> Non
     assert (again.port, again.known_hosts_line) == (fresh.port, known)
     assert ok(again, "cat /etc/pve/firewall/cluster.fw; ls -d /data/x") == "kept\n/data/x\n"
     assert again.run("cat /run/gone")[0] != 0
+
+
+def test_a_lab_of_an_older_fleet_is_brought_up_anew_with_its_state(fresh: labs.Lab, ok: Ok) -> None:
+    ok(fresh, "mkdir -p /data/x")
+    record = json.loads(fresh.files.record.read_text())
+    fresh.files.record.write_text(json.dumps({**record, "code": "of another fleet"}))
+    again = labs.up(fresh.name)
+    assert again.pid != record["daemon"]
+    assert ok(again, "ls /data").split() == ["x"]
+    assert labs.up(fresh.name) == again
 
 
 def test_a_restarted_lab_has_another_boot_id(fresh: labs.Lab, ok: Ok) -> None:
