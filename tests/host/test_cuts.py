@@ -65,8 +65,8 @@ def test_a_link_that_breaks_during_a_script_is_said_and_the_next_script_runs(
     threading.Timer(0.4, proxy.cut).start()
     began = time.monotonic()
     with pytest.raises(LinkLost, match="broke while a script was running"):
-        cuttable.run("echo half; sleep 5")
-    assert time.monotonic() - began < 3
+        cuttable.run("echo half; sleep 60")
+    assert time.monotonic() - began < 30
     assert cuttable.run("echo whole") == Output(0, "whole\n", "")
 
 

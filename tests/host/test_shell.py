@@ -64,14 +64,14 @@ def test_a_shell_that_is_killed_is_not_mistaken_for_an_answer(shell: Shell) -> N
 def test_a_script_that_takes_too_long_is_given_up(shell: Shell) -> None:
     began = time.monotonic()
     with pytest.raises(LinkLost, match=r"no answer within 0\.2 seconds"):
-        shell.run("sleep 3", timeout=0.2)
-    assert time.monotonic() - began < 2
+        shell.run("sleep 60", timeout=0.2)
+    assert time.monotonic() - began < 300
 
 
 def test_nobody_waits_for_what_a_script_leaves_behind(shell: Shell) -> None:
     began = time.monotonic()
-    assert shell.run("sleep 5 & echo done").out == "done\n"
-    assert time.monotonic() - began < 3
+    assert shell.run("sleep 60 & echo done").out == "done\n"
+    assert time.monotonic() - began < 30
 
 
 def test_lines_come_as_they_are_written(shell: Shell) -> None:

@@ -188,14 +188,14 @@ def test_many_connections_at_once(shared: labs.Lab) -> None:
 def test_a_background_process_that_keeps_the_pipes_does_not_hold_back_the_status(
     client: paramiko.SSHClient,
 ) -> None:
-    _, stdout, _ = client.exec_command("sleep 5 & echo $!")
+    _, stdout, _ = client.exec_command("sleep 60 & echo $!")
     began = time.monotonic()
     assert stdout.channel.recv_exit_status() == 0
-    assert time.monotonic() - began < 3
+    assert time.monotonic() - began < 30
     assert not stdout.channel.eof_received
     run(client, f"kill {stdout.readline()}")
     assert stdout.read() == b""
-    assert time.monotonic() - began < 3
+    assert time.monotonic() - began < 30
 
 
 def test_what_was_started_goes_on_when_the_client_goes(shared: labs.Lab) -> None:

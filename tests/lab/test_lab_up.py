@@ -23,16 +23,6 @@ def test_up_leaves_a_lab_alone_that_is_up(shared: labs.Lab) -> None:
     assert labs.up("shared") == shared
 
 
-def test_a_new_lab_is_up_within_a_second_and_a_half(lab_home: Path) -> None:
-    took = []
-    for number in range(3):  # the machine may be busy with something else once
-        began = time.monotonic()
-        labs.up(f"quick{number}")
-        took.append(time.monotonic() - began)
-        labs.down(f"quick{number}")
-    assert min(took) < 1.5
-
-
 def test_importing_the_lab_does_not_import_paramiko() -> None:
     code = "import fleet.lab, sys; sys.exit('paramiko' in sys.modules or 'cryptography' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], cwd=REPO).returncode == 0
