@@ -131,7 +131,7 @@ def test_no_command_of_a_plan_can_lose_data(want: Container, host: tuple[str, bo
         assert step.done, step.id
         for each in step.do:
             words = [str(word) for word in each.words]
-            assert words[0] in ("pct", "fleet_raw"), words
+            assert words[0] in ("pct", "fleet_raw", "fleet_await_ha"), words
             assert words[1] not in ("destroy", "stop", "rollback", "move-volume", "restore", "create"), words
             _keeps_volumes(words, config)
 
