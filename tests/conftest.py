@@ -1,8 +1,22 @@
-"""How the tests are shared out between processes (`pytest -n 2 --dist loadgroup`), and what they counted."""
+"""Where the tests keep state, how they are shared out (`pytest -n 2 --dist loadgroup`), and what they counted."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import pytest
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _state_of_our_own(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Labs, journals and logs of all tests of a process are below one new folder, not in the operator's home.
+
+    One for all: tests of several folders are run in turn, so that none may change it under the others.
+    """
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("FLEET_LAB_HOME", str(tmp_path_factory.mktemp("labs")))
+        patch.setenv("XDG_STATE_HOME", str(tmp_path_factory.mktemp("state")))
+        yield
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -15,18 +15,11 @@ _numbers = itertools.count(1)
 
 
 @pytest.fixture(scope="session")
-def lab_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """A home for labs; all that is up in it at the end is taken down."""
-    home = tmp_path_factory.mktemp("labs")
-    before = os.environ.get("FLEET_LAB_HOME")
-    os.environ["FLEET_LAB_HOME"] = str(home)
-    yield home
+def lab_home() -> Iterator[Path]:
+    """The home of labs; all that is up in it at the end is taken down."""
+    yield Path(os.environ["FLEET_LAB_HOME"])
     for name in labs.known():
         labs.down(name)
-    if before is None:
-        del os.environ["FLEET_LAB_HOME"]
-    else:
-        os.environ["FLEET_LAB_HOME"] = before
 
 
 @pytest.fixture(scope="session")

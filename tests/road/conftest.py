@@ -12,13 +12,9 @@ from tests.road.world import State, World
 
 
 @pytest.fixture(scope="session")
-def _world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
-    with pytest.MonkeyPatch.context() as patch:
-        home = tmp_path_factory.mktemp("road")
-        patch.setenv("FLEET_LAB_HOME", str(home / "labs"))
-        patch.setenv("XDG_STATE_HOME", str(home / "state"))
-        yield World(lab.up("pve"))
-        lab.down("pve")
+def _world() -> Iterator[World]:
+    yield World(lab.up("pve"))
+    lab.down("pve")
 
 
 @pytest.fixture(scope="session")
