@@ -1,4 +1,4 @@
-"""Where the tests keep state, how they are shared out (`pytest -n 2 --dist loadgroup`), and what they counted."""
+"""Where tests keep state, how they are shared out (`pytest -n 2 --dist loadgroup`), and what they counted."""
 
 from __future__ import annotations
 
