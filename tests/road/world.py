@@ -76,12 +76,12 @@ class World:
         self.path(vmid).write_text(text, encoding="utf-8")
 
     def names(self) -> Mapping[int, str]:
-        """The hostname of each container, by VMID."""
-        files = (self.root / "etc/pve/nodes/pve/lxc").glob("*.conf")
-        return {
-            int(file.stem): re.findall(r"^hostname: (.*)$", file.read_text(encoding="utf-8"), re.MULTILINE)[0]
-            for file in sorted(files)
-        }
+        """The hostname of each container, by VMID; one that a killed `pct create` left is CT and its VMID."""
+        names = {}
+        for file in sorted((self.root / "etc/pve/nodes/pve/lxc").glob("*.conf")):
+            found = re.search(r"^hostname: (.*)$", file.read_text(encoding="utf-8"), re.MULTILINE)
+            names[int(file.stem)] = found[1] if found else f"CT{file.stem}"
+        return names
 
     def volumes(self) -> frozenset[str]:
         """Every ZFS dataset there is."""
