@@ -24,6 +24,7 @@ from fleet.lab import faults, inside, layout
 
 _PIECE = 1 << 16
 _ANSWERED_SECONDS = 0.7  # of silence, after which a command that has spoken counts as having answered
+_GONE = (OSError, EOFError, paramiko.SSHException)  # what paramiko raises where the link has broken
 _TIOCSPTLCK, _TIOCGPTPEER = 0x40045431, 0x5441  # ioctl_tty(2): unlock a terminal, open its other end
 
 
@@ -112,7 +113,7 @@ def serve(node: Node, channel: paramiko.Channel, request: Request, link: socket.
         finish(0.05)
         _say_end(channel, code)
         finish(None)
-    except (OSError, EOFError, paramiko.SSHException):
+    except _GONE:
         return  # the link is gone; what was begun inside goes on by itself
     finally:
         channel.close()
@@ -234,7 +235,7 @@ def _terminal(
 
 def _feed(channel: paramiko.Channel, fd: int, close: Callable[[], None]) -> None:
     """Give what the client sends to the process, until either has enough."""
-    with contextlib.suppress(OSError):
+    with contextlib.suppress(*_GONE):
         while data := channel.recv(_PIECE):
             view = memoryview(data)
             while view:
@@ -251,7 +252,7 @@ def _pump(
     heard: _Withheld | None,
 ) -> None:
     """Give what the process writes to the client; when that is gone the pipe is closed, as sshd does."""
-    with contextlib.suppress(OSError):
+    with contextlib.suppress(*_GONE):
         while True:
             if not select.select([fd], [], [], 1)[0]:
                 if channel.closed:

@@ -227,7 +227,9 @@ def test_a_writer_dies_of_sigpipe_when_the_client_goes(shared: labs.Lab) -> None
     _, stdout, _ = client.exec_command("yes fleet-writer")
     stdout.read(1000)
     client.close()
-    gone = "for i in $(seq 300); do pgrep -f '^yes fleet-writer' >/dev/null || exit 0; sleep 0.1; done; exit 1"
+    gone = (
+        "for i in $(seq 300); do pgrep -f '^yes fleet-writer' >/dev/null || exit 0; sleep 0.1; done; exit 1"
+    )
     assert shared.run(gone)[0] == 0
 
 
