@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-import select
 from collections.abc import Callable
+from threading import Event
 
 import paramiko
 
@@ -27,8 +27,11 @@ class ChannelPipe:
         self._release = release
         self._closed = False
         channel.settimeout(None)
-        self._events = select.poll()
-        self._events.register(channel.fileno(), select.POLLIN)
+        # Not Channel.fileno(): the one pipe that it shares between both outputs loses a wake-up when one is
+        # emptied while the other is filled, and the reader then waits for ever.
+        self._news = _News()
+        channel.in_buffer.set_event(self._news)  # type: ignore[arg-type]  # set and clear are all it asks
+        channel.in_stderr_buffer.set_event(self._news)  # type: ignore[arg-type]
 
     def exchange(self, data: memoryview, timeout: float | None) -> Exchange:
         """Send and receive what there is."""
@@ -37,13 +40,23 @@ class ChannelPipe:
             timeout = _ROOM if timeout is None else min(timeout, _ROOM)
         out = err = b""
         if not sent or sent < len(data):
-            self._events.poll(None if timeout is None else timeout * 1000)
+            self._wait(timeout)
+        # Looked up before the outputs are read: what came before the end is then read before it is said.
+        over = self._over()
         while self._channel.recv_ready() and len(out) < _CHUNK:
             out += self._channel.recv(_CHUNK)
         while self._channel.recv_stderr_ready() and len(err) < _CHUNK:
             err += self._channel.recv_stderr(_CHUNK)
-        ended = not (out or err) and bool(self._channel.eof_received or self._channel.closed)
-        return Exchange(sent, out, err, ended)
+        return Exchange(sent, out, err, over and not (out or err))
+
+    def _wait(self, timeout: float | None) -> None:
+        """Wait until there is something to receive, or nothing more to come."""
+        self._news.forget()
+        if not (self._channel.recv_ready() or self._channel.recv_stderr_ready() or self._over()):
+            self._news.wait(timeout)
+
+    def _over(self) -> bool:
+        return bool(self._channel.eof_received or self._channel.closed)
 
     def _send(self, data: memoryview) -> int:
         """How many bytes went out; none on a channel that is closed, which receiving then finds out."""
@@ -83,3 +96,16 @@ class ChannelPipe:
         with contextlib.suppress(OSError, EOFError):  # the connection may be gone, and the channel with it
             self._channel.close()
         self._release()
+
+
+class _News:
+    """Set by paramiko's two buffers when they are filled or closed; only the reader resets it."""
+
+    def __init__(self) -> None:
+        self._event = Event()
+        self.set = self._event.set
+        self.forget = self._event.clear
+        self.wait = self._event.wait
+
+    def clear(self) -> None:
+        """A buffer was emptied: no news."""
