@@ -1,0 +1,141 @@
+"""What the host has of backups: snapshots, archives and copies, and whose they are. Plain values."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+
+class Kind(StrEnum):
+    """How a backup was made, and so how it is removed."""
+
+    PCT = "pct"  # `pct snapshot` or `qm snapshot`: it stands in the guest's configuration
+    ZFS = "zfs"  # `zfs snapshot` of several datasets at once
+    VZDUMP = "vzdump"  # an archive on a storage
+
+
+@dataclass(frozen=True, slots=True)
+class ZfsSnapshot:
+    """One ZFS snapshot as `zfs list -p` prints it. Times in epoch seconds, sizes in bytes."""
+
+    dataset: str
+    name: str  # after the @
+    guid: str
+    createtxg: int
+    creation: int
+    used: int
+    referenced: int
+    userrefs: int  # holds
+    clones: tuple[str, ...] = ()
+    owner: str = ""  # fleet:owner, only where it is the snapshot's own (source local or received)
+    set: str = ""  # fleet:set
+    pinned: str = ""  # fleet:pinned: a date, 2027-01-31
+
+    @property
+    def path(self) -> str:
+        """tank/guests/subvol-107-disk-0@fleet-daily-20261123t070000z"""
+        return f"{self.dataset}@{self.name}"
+
+
+@dataclass(frozen=True, slots=True)
+class Volume:
+    """One mount point of a container or disk of a VM. `dataset`: of a volume on a zfspool storage."""
+
+    key: str  # rootfs, mp0, scsi0
+    volid: str  # guests:subvol-107-disk-0; of a bind or device mount its path on the host
+    storage: str | None = None  # None: a bind or device mount
+    storage_type: str = ""  # zfspool, lvmthin, dir, btrfs ...
+    dataset: str | None = None
+    path: str = ""  # where it is mounted inside
+    backup: bool = True  # whether vzdump takes it along
+
+
+@dataclass(frozen=True, slots=True)
+class ConfigSnapshot:
+    """A snapshot in a guest's configuration."""
+
+    name: str
+    time: int  # epoch seconds
+    description: str = ""
+    parent: str = ""
+    state: str = ""  # prepare or delete where it is half done
+
+
+@dataclass(frozen=True, slots=True)
+class GuestState:
+    """A guest of the node as backups see it."""
+
+    vmid: int
+    name: str
+    kind: str  # lxc or qemu
+    running: bool
+    lock: str = ""  # backup, snapshot, snapshot-delete ...
+    template: bool = False
+    fuse: bool = False  # features fuse or mount: freezing it could hang
+    volumes: tuple[Volume, ...] = ()
+    snapshots: tuple[ConfigSnapshot, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Archive:
+    """A vzdump archive on a storage."""
+
+    volid: str  # backups:backup/vzdump-lxc-120-2026_11_23-03_00_00.tar.zst
+    vmid: int
+    created: int  # epoch seconds
+    size: int
+    notes: str = ""
+    protected: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Pool:
+    """A pool's health (ONLINE, DEGRADED ...) and how full it is, in percent."""
+
+    name: str
+    health: str
+    capacity: int
+    free: int
+
+
+@dataclass(frozen=True, slots=True)
+class BackupFacts:
+    """What one read of a node says of backups.
+
+    `complete`: every listing came to its end. Where one did not, nothing may be removed.
+    `installation`: the id that everything this fleet made carries; empty before the first run.
+    `recorded`: what the node's record says that this fleet made, as `dataset@snapshot` or archive volid.
+    """
+
+    now: int  # the node's clock, epoch seconds
+    timezone: str  # the node's own
+    installation: str
+    complete: bool
+    snapshots: Mapping[str, tuple[ZfsSnapshot, ...]] = field(default_factory=dict)  # by dataset, oldest first
+    datasets: frozenset[str] = frozenset()  # all datasets and volumes of the pools
+    pools: Mapping[str, Pool] = field(default_factory=dict)
+    guests: Mapping[int, GuestState] = field(default_factory=dict)
+    archives: Mapping[str, tuple[Archive, ...]] = field(default_factory=dict)  # by storage
+    recorded: frozenset[str] = frozenset()
+    proven: Mapping[str, int] = field(default_factory=dict)  # subject -> when a drill last restored it
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """One backup of a subject, whatever it consists of: what retention keeps or removes as a whole."""
+
+    subject: str
+    kind: Kind
+    name: str  # the snapshot's name, or the archive's volid
+    created: int  # epoch seconds
+    order: int  # createtxg where there is one, else `created`: the order in which they were made
+    size: int
+    ours: bool  # made by this fleet: its owner mark, and the node's record says so
+    owner: str  # for people: fleet, sanoid, vzdump, a person ...
+    parts: tuple[ZfsSnapshot, ...] = ()
+    archive: Archive | None = None
+    set: str = ""
+    blocks: tuple[str, ...] = ()  # why it cannot be removed: held, cloned, pinned until ..., protected
+    pinned: str = ""
+    description: str = ""
