@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from enum import StrEnum
 from functools import cache
 from importlib.resources import files
@@ -37,17 +38,22 @@ _OUTCOMES = {
 _MARK = "fleet: not as planned: "
 
 
+#: What a step's script can be sent besides prelude.sh; each may call what stands before it.
+_LIBRARIES = ("backup.sh", "send.sh", "restore.sh")
+_FUNCTION = re.compile(r"^(fleet_\w+)\(\)", re.MULTILINE)
+
+
 @cache
 def prelude() -> str:
     """The functions that guards and actions may call on the host."""
-    return files("fleet.host").joinpath("prelude.sh").read_text(encoding="utf-8")
+    return _text("prelude.sh")
 
 
 def guarded(step: Step) -> str:
     """The script of a step: done already -> skip; not as planned -> refuse; else act, and look again."""
     if not step.done:
         raise ValueError(f"{step.id} has no idempotence check")
-    lines = [prelude(), f"fleet_done() {{ {_all(step.done)}; }}"]
+    lines = [prelude(), *_libraries(step), f"fleet_done() {{ {_all(step.done)}; }}"]
     lines.append(f"if fleet_done >/dev/null 2>&1; then exit {_SKIPPED}; fi")
     for number, check in enumerate(step.expect):
         lines.append(f"{check.command.sh()} >/dev/null 2>&1 || {{ echo '{_MARK}{number}'; exit {_STALE}; }}")
@@ -58,6 +64,24 @@ def guarded(step: Step) -> str:
     lines.append("fi")
     lines.append(f"[ $fleet_code -eq 0 ] && exit {_UNCONFIRMED}; exit {_FAILED}")
     return "\n".join(lines) + "\n"
+
+
+def _libraries(step: Step) -> tuple[str, ...]:
+    """The files that define what the step calls and prelude.sh does not, and those that they may call."""
+    commands = (*step.do, *(check.command for check in (*step.done, *step.expect)))
+    called = {each.words[0] for each in commands}
+    last = max((number for number, names in enumerate(_defined()) if names & called), default=-1)
+    return tuple(_text(name) for name in _LIBRARIES[: last + 1])
+
+
+@cache
+def _defined() -> tuple[frozenset[str], ...]:
+    return tuple(frozenset(_FUNCTION.findall(_text(name))) for name in _LIBRARIES)
+
+
+@cache
+def _text(name: str) -> str:
+    return files("fleet.host").joinpath(name).read_text(encoding="utf-8")
 
 
 def outcome(code: int | None) -> Outcome:
