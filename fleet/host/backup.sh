@@ -1,2 +1,364 @@
 # shellcheck shell=sh
-# What backups do on the host: freeze, snapshot, remove, and the record of both. Sent with the steps that call it.
+# What backups do on the host: freeze, snapshot, remove, and the record of what fleet made.
+#
+#   /var/lib/fleet/installation   the id that everything this fleet makes carries (fleet:owner)
+#   /var/lib/fleet/backups.log    the record, only ever appended to: EPOCH VERB SET PATH GUID
+#   /var/lib/fleet/configs        the guests' configurations at the time of a set: VMID@SET.conf
+#
+# A group is one guest or dataset in one word: `VMID FREEZE DATASET...`; VMID is - for a dataset of its own.
+
+# Another place only in tests.
+fleet_state=${FLEET_STATE:-/var/lib/fleet}
+fleet_cgroups=${FLEET_CGROUPS:-/sys/fs/cgroup/lxc}
+
+# fleet_installation: the id, made where there is none
+fleet_installation() {
+    if [ ! -s "$fleet_state/installation" ]; then
+        (umask 077 && mkdir -p "$fleet_state" && tr -d - </proc/sys/kernel/random/uuid >"$fleet_state/installation.$$" &&
+            ln "$fleet_state/installation.$$" "$fleet_state/installation" 2>/dev/null)
+        rm -f "$fleet_state/installation.$$"
+    fi
+    cat "$fleet_state/installation"
+}
+
+# fleet_record VERB SET PATH GUID: one line more in the record
+fleet_record() {
+    (umask 077 && mkdir -p "$fleet_state" && printf '%s %s %s %s %s\n' "$(date +%s)" "$1" "$2" "$3" "$4" >>"$fleet_state/backups.log")
+}
+
+# fleet_recorded PATH: the record says that fleet made this
+fleet_recorded() {
+    awk -v path="$1" '$4 == path && ($2 == "making" || $2 == "made" || $2 == "adopted") { found = 1; exit }
+        END { exit !found }' "$fleet_state/backups.log" 2>/dev/null
+}
+
+# fleet_conf_file VMID: the file of a guest of this node
+fleet_conf_file() {
+    for fleet_kind in lxc qemu-server; do
+        [ ! -e "/etc/pve/$fleet_kind/$1.conf" ] || { echo "/etc/pve/$fleet_kind/$1.conf"; return; }
+    done
+    return 1
+}
+
+# fleet_lock VMID: the lock that Proxmox holds on a guest; fails where there is none
+fleet_lock() { fleet_file=$(fleet_conf_file "$1") && awk '/^\[/ { exit } /^lock:/ { print $2; found = 1 } END { exit !found }' "$fleet_file"; }
+
+# ── freezing ──────────────────────────────────────────────────────────────────────────────────────
+
+# fleet_milliseconds: since 1970
+fleet_milliseconds() { echo $(($(date +%s%N) / 1000000)); }
+
+fleet_is_frozen() { grep -qx 'frozen 1' "$fleet_cgroups/$1/cgroup.events" 2>/dev/null; }
+fleet_write_freeze() { { echo "$2" >"$fleet_cgroups/$1/cgroup.freeze"; } 2>/dev/null; }
+
+# fleet_freeze SECONDS VMID...: holds these containers still and sets $fleet_held to those that are. One that does not
+# stop at once runs on, and it is said. After so many seconds all run again, whatever becomes of this script.
+fleet_freeze() {
+    fleet_held='' fleet_dog='' fleet_seconds=$1
+    shift
+    for fleet_guest; do
+        # One that is frozen already was frozen by somebody else, who will also let it go.
+        fleet_is_frozen "$fleet_guest" || [ ! -e "$fleet_cgroups/$fleet_guest/cgroup.freeze" ] || fleet_held="$fleet_held $fleet_guest"
+    done
+    [ -n "$fleet_held" ] || return 0
+    # shellcheck disable=SC2016,SC2086 # the text is the watchdog's own; the ids are to be split
+    setsid sh -c 'sleep "$1"; where=$2; shift 2
+        for id; do echo 0 >"$where/$id/cgroup.freeze"; done' fleet-thaw "$fleet_seconds" "$fleet_cgroups" $fleet_held \
+        </dev/null >/dev/null 2>&1 &
+    fleet_dog=$!
+    trap 'fleet_thaw' EXIT
+    trap 'exit 1' HUP INT TERM
+    fleet_since=$(fleet_milliseconds)
+    for fleet_guest in $fleet_held; do fleet_write_freeze "$fleet_guest" 1; done
+    fleet_tries=40
+    for fleet_guest in $fleet_held; do
+        until fleet_is_frozen "$fleet_guest"; do
+            fleet_tries=$((fleet_tries - 1))
+            [ "$fleet_tries" -gt 0 ] || break
+            sleep 0.01
+        done
+        fleet_is_frozen "$fleet_guest" && continue
+        fleet_write_freeze "$fleet_guest" 0
+        fleet_held=$(for fleet_other in $fleet_held; do [ "$fleet_other" = "$fleet_guest" ] || printf ' %s' "$fleet_other"; done)
+        echo "fleet: running $fleet_guest"
+    done
+}
+
+# fleet_thaw: lets those go that fleet_freeze holds, looks that they are, and says for how long they were held
+fleet_thaw() {
+    trap - EXIT HUP INT TERM
+    [ -n "$fleet_dog" ] || return 0
+    for fleet_guest in $fleet_held; do
+        fleet_is_frozen "$fleet_guest" || echo "fleet: late $fleet_guest"
+        fleet_write_freeze "$fleet_guest" 0
+    done
+    echo "fleet: frozen $(($(fleet_milliseconds) - fleet_since))"
+    kill -- "-$fleet_dog" 2>/dev/null
+    fleet_dog=''
+    for fleet_guest in $fleet_held; do
+        fleet_tries=100
+        while fleet_is_frozen "$fleet_guest"; do
+            fleet_tries=$((fleet_tries - 1))
+            [ "$fleet_tries" -gt 0 ] || { echo "fleet: stuck $fleet_guest"; break; }
+            fleet_write_freeze "$fleet_guest" 0
+            sleep 0.05
+        done
+    done
+}
+
+# ── taking ────────────────────────────────────────────────────────────────────────────────────────
+
+# fleet_has PATH...: all these ZFS snapshots exist
+fleet_has() { zfs list -H -o name -t snapshot -- "$@" >/dev/null 2>&1; }
+
+# fleet_take_zfs SET SECONDS GROUP...: one atomic snapshot a pool of all groups that lack it, their containers frozen for it.
+# Where that fails, group by group, so that one does not stop the others; `fleet: failed VMID TEXT` for each that did.
+fleet_take_zfs() {
+    fleet_set=$1 fleet_limit=$2
+    shift 2
+    fleet_id=$(fleet_installation) || return
+    fleet_sync "$@"
+    fleet_failed=0
+    fleet_error=$(mktemp) || return
+    fleet_take_together "$@" 2>"$fleet_error" || {
+        [ $# -eq 1 ] || echo "fleet: apart $(tail -n 1 "$fleet_error")"
+        for fleet_group; do
+            [ $# -eq 1 ] || fleet_take_together "$fleet_group" 2>"$fleet_error" || {
+                fleet_failed=1
+                echo "fleet: failed ${fleet_group%% *} $(grep . "$fleet_error" | tail -n 1)"
+            }
+        done
+        [ $# -gt 1 ] || { fleet_failed=1; echo "fleet: failed ${1%% *} $(grep . "$fleet_error" | tail -n 1)"; }
+    }
+    rm -f "$fleet_error"
+    return "$fleet_failed"
+}
+
+# fleet_datasets GROUP...: the datasets of these groups, one a line
+fleet_datasets() { for fleet_each; do printf '%s\n' "$fleet_each" | tr ' ' '\n' | tail -n +3; done; }
+
+# fleet_sync GROUP...: what is dirty in memory goes to the datasets now, and not while their guests are frozen
+fleet_sync() {
+    # shellcheck disable=SC2046 # names of datasets hold no blanks
+    zfs list -Hp -o mounted,mountpoint -- $(fleet_datasets "$@") 2>/dev/null |
+        awk -F'\t' '$1 == "yes" { print $2 }' | tr '\n' '\0' | xargs -0r timeout 30 sync -f -- 2>/dev/null
+}
+
+fleet_take_together() {
+    fleet_guests='' fleet_code=0
+    fleet_lacking=$(fleet_lacks "$@")
+    [ -n "$fleet_lacking" ] || return 0
+    for fleet_each; do
+        fleet_vmid=${fleet_each%% *}
+        [ "$fleet_vmid" != - ] || continue
+        fleet_save_conf "$fleet_vmid"
+        case $fleet_each in "$fleet_vmid freeze "*) fleet_guests="$fleet_guests $fleet_vmid" ;; esac
+    done
+    for fleet_each in $fleet_lacking; do fleet_record making "$fleet_set" "$fleet_each" -; done
+    # shellcheck disable=SC2086 # the ids are to be split
+    fleet_freeze "$fleet_limit" $fleet_guests
+    for fleet_pool in $(echo "$fleet_lacking" | sed 's|[/@].*||' | sort -u); do
+        # shellcheck disable=SC2046 # so are the names
+        timeout 300 zfs snapshot -o "fleet:owner=$fleet_id" -o "fleet:set=$fleet_set" -- \
+            $(echo "$fleet_lacking" | awk -v pool="$fleet_pool" 'index($0, pool "/") == 1 || index($0, pool "@") == 1') ||
+            fleet_code=1
+    done
+    fleet_thaw
+    # shellcheck disable=SC2086
+    zfs list -Hp -o name,guid -t snapshot -- $fleet_lacking 2>/dev/null | while read -r fleet_name fleet_guid; do
+        fleet_record made "$fleet_set" "$fleet_name" "$fleet_guid"
+    done
+    return "$fleet_code"
+}
+
+# fleet_lacks GROUP...: the snapshots of the set that are not there
+fleet_lacks() {
+    fleet_wanted=$(fleet_datasets "$@" | sed "s/\$/@$fleet_set/")
+    # shellcheck disable=SC2086 # the names are to be split
+    { zfs list -H -o name -t snapshot -- $fleet_wanted 2>/dev/null; echo; echo "$fleet_wanted"; } |
+        awk '$0 == "" { wanted = 1; next } !wanted { there[$0] = 1; next } !($0 in there)'
+}
+
+# fleet_save_conf VMID: the guest's configuration goes with the set
+fleet_save_conf() {
+    (umask 077 && mkdir -p "$fleet_state/configs" && cp "$(fleet_conf_file "$1")" "$fleet_state/configs/$1@$fleet_set.conf")
+}
+
+# fleet_take_pct SET JOBS GROUP...: `pct snapshot` or `qm snapshot` of each, so many side by side. FREEZE of the group is the
+# tool; the datasets get the mark, too.
+fleet_take_pct() {
+    fleet_set=$1 fleet_jobs=$2 fleet_running=0
+    shift 2
+    fleet_id=$(fleet_installation) || return
+    for fleet_group; do
+        # shellcheck disable=SC2086 # a group is words
+        fleet_take_pct_one $fleet_group &
+        fleet_running=$((fleet_running + 1))
+        [ "$fleet_running" -lt "$fleet_jobs" ] || { wait; fleet_running=0; }
+    done
+    wait
+}
+
+fleet_take_pct_one() {
+    fleet_vmid=$1 fleet_tool=$2
+    shift 2
+    fleet_file=$(fleet_conf_file "$fleet_vmid") || { echo "fleet: failed $fleet_vmid it is no longer on this node"; return; }
+    if ! fleet_has_section "$fleet_file" "$fleet_set"; then
+        fleet_record making "$fleet_set" "$fleet_vmid@$fleet_set" -
+        # A backup or a migration holds it for a while: worth waiting for.
+        fleet_tries=60
+        while fleet_lock "$fleet_vmid" >/dev/null && [ "$fleet_tries" -gt 0 ]; do fleet_tries=$((fleet_tries - 1)); sleep 1; done
+        fleet_said=$("$fleet_tool" snapshot "$fleet_vmid" "$fleet_set" --description "fleet: owner=$fleet_id set=$fleet_set" 2>&1) ||
+            { echo "fleet: failed $fleet_vmid $(printf '%s\n' "$fleet_said" | grep . | tail -n 1)"; return; }
+    fi
+    for fleet_name; do
+        zfs set "fleet:owner=$fleet_id" "fleet:set=$fleet_set" "$fleet_name@$fleet_set" &&
+            fleet_record made "$fleet_set" "$fleet_name@$fleet_set" "$(zfs get -Hp -o value guid "$fleet_name@$fleet_set")"
+    done
+    fleet_record made "$fleet_set" "$fleet_vmid@$fleet_set" -
+}
+
+# fleet_has_section FILE NAME: a guest's configuration holds this snapshot, and it is whole
+fleet_has_section() {
+    awk -v name="[$2]" '/^\[/ { here = ($1 == name); if (here) found = 1 } here && /^snapstate:/ { half = 1 }
+        END { exit !found || half }' "$1"
+}
+
+# fleet_has_pct SET VMID...: all these guests have it
+fleet_has_pct() {
+    fleet_name=$1
+    shift
+    for fleet_vmid; do fleet_file=$(fleet_conf_file "$fleet_vmid") && fleet_has_section "$fleet_file" "$fleet_name" || return 1; done
+}
+
+# ── removing ──────────────────────────────────────────────────────────────────────────────────────
+
+# fleet_one_snapshot PATH: this names exactly one snapshot that fleet may have made
+fleet_one_snapshot() {
+    printf '%s\n' "$1" | LC_ALL=C grep -Eqx '[A-Za-z][A-Za-z0-9_.:-]*(/[A-Za-z0-9_.:-]+)*@fleet-[a-z0-9_-]{1,34}'
+}
+
+# fleet_removable PATH GUID: it is still the one that was meant, it is ours, and nothing holds it; says why not
+fleet_removable() {
+    fleet_one_snapshot "$1" || { echo "is no name of a snapshot of fleet's"; return 1; }
+    fleet_recorded "$1" || { echo "is not in the record of what fleet made"; return 1; }
+    zfs get -Hp -o property,value,source guid,userrefs,clones,fleet:owner,fleet:pinned -- "$1" 2>&1 |
+        awk -F'\t' -v guid="$2" -v owner="$(cat "$fleet_state/installation")" -v today="$(date -u +%Y-%m-%d)" '
+            { value[$1] = $2; source[$1] = $3; said = said $0 }
+            function no(why) { print why; refused = 1; exit 1 }
+            END {
+                if (refused) exit 1
+                if (!("guid" in value)) no("could not be read: " said)
+                if (value["guid"] != guid) no("is another snapshot than the one that was planned")
+                if (owner == "" || value["fleet:owner"] != owner || source["fleet:owner"] !~ /^(local|received)$/) no("does not carry our mark")
+                if (value["userrefs"] + 0) no("is held")
+                if (value["clones"] != "-" && value["clones"] != "") no("has clones: " value["clones"])
+                if (value["fleet:pinned"] != "-" && source["fleet:pinned"] ~ /^(local|received)$/ && value["fleet:pinned"] >= today) no("is pinned until " value["fleet:pinned"])
+            }'
+}
+
+# fleet_drop_zfs ENTRY...: removes ZFS snapshots, one a command; an entry is the word `VMID PATH GUID`
+fleet_drop_zfs() {
+    fleet_bad=0
+    for fleet_entry; do
+        # shellcheck disable=SC2086 # an entry is words
+        fleet_drop_zfs_one $fleet_entry || fleet_bad=1
+    done
+    return "$fleet_bad"
+}
+
+fleet_drop_zfs_one() {
+    fleet_has "$2" || return 0
+    if [ "$1" != - ] && fleet_why=$(fleet_lock "$1"); then
+        echo "fleet: kept $2 the guest is locked ($fleet_why)"
+        return 1
+    fi
+    fleet_why=$(fleet_removable "$2" "$3") || { echo "fleet: kept $2 it $fleet_why"; return 1; }
+    fleet_record removing "${2#*@}" "$2" "$3" || return
+    fleet_said=$(zfs destroy "$2" 2>&1)
+    if fleet_has "$2"; then
+        fleet_record failed "${2#*@}" "$2" "$3"
+        echo "fleet: kept $2 $(printf '%s\n' "$fleet_said" | grep . | tail -n 1)"
+        return 1
+    fi
+    fleet_record removed "${2#*@}" "$2" "$3"
+    [ "$1" = - ] || rm -f "$fleet_state/configs/$1@${2#*@}.conf"
+}
+
+# fleet_drop_pct ENTRY...: removes snapshots of guests; an entry is the word `VMID TOOL NAME PATH=GUID...`
+fleet_drop_pct() {
+    fleet_bad=0
+    for fleet_entry; do
+        # shellcheck disable=SC2086 # an entry is words
+        fleet_drop_pct_one $fleet_entry || fleet_bad=1
+    done
+    return "$fleet_bad"
+}
+
+fleet_drop_pct_one() {
+    fleet_vmid=$1 fleet_tool=$2 fleet_name=$3
+    shift 3
+    fleet_file=$(fleet_conf_file "$fleet_vmid") || { echo "fleet: kept $fleet_vmid@$fleet_name the guest is no longer on this node"; return 1; }
+    grep -qxF "[$fleet_name]" "$fleet_file" || return 0
+    if fleet_why=$(fleet_lock "$fleet_vmid"); then
+        echo "fleet: kept $fleet_vmid@$fleet_name the guest is locked ($fleet_why)"
+        return 1
+    fi
+    if ! fleet_recorded "$fleet_vmid@$fleet_name" || ! fleet_ours_section "$fleet_file" "$fleet_name"; then
+        echo "fleet: kept $fleet_vmid@$fleet_name it does not carry our mark"
+        return 1
+    fi
+    # One volume that cannot let go would leave the guest locked half way through (backup.md 3.5).
+    for fleet_part; do
+        fleet_why=$(fleet_removable "${fleet_part%=*}" "${fleet_part##*=}") || { echo "fleet: kept $fleet_vmid@$fleet_name ${fleet_part%=*} $fleet_why"; return 1; }
+    done
+    fleet_record removing "$fleet_name" "$fleet_vmid@$fleet_name" - || return
+    fleet_said=$("$fleet_tool" delsnapshot "$fleet_vmid" "$fleet_name" 2>&1)
+    if grep -qxF "[$fleet_name]" "$fleet_file"; then
+        fleet_record failed "$fleet_name" "$fleet_vmid@$fleet_name" -
+        echo "fleet: kept $fleet_vmid@$fleet_name $(printf '%s\n' "$fleet_said" | grep . | tail -n 1)"
+        ! fleet_why=$(fleet_lock "$fleet_vmid") || echo "fleet: locked $fleet_vmid $fleet_why"
+        return 1
+    fi
+    fleet_record removed "$fleet_name" "$fleet_vmid@$fleet_name" -
+}
+
+# fleet_ours_section FILE NAME: the description of this snapshot says that this fleet made it
+fleet_ours_section() {
+    awk -v name="[$2]" -v owner="owner=$(cat "$fleet_state/installation")" '
+        /^\[/ { here = ($1 == name) } here && /^#/ && index($0, "fleet") && index($0, owner " ") { found = 1 }
+        END { exit !found }' "$1"
+}
+
+# fleet_gone_zfs ENTRY... and fleet_gone_pct ENTRY...: none of these is there any more
+fleet_gone_zfs() {
+    # A pool that is away has none of its snapshots: that says nothing.
+    for fleet_entry; do
+        fleet_path=${fleet_entry#* } fleet_path=${fleet_path%% *}
+        fleet_dataset "${fleet_path%@*}" && ! fleet_has "$fleet_path" || return 1
+    done
+}
+fleet_gone_pct() {
+    for fleet_entry; do
+        # shellcheck disable=SC2086
+        fleet_gone_pct_one $fleet_entry || return 1
+    done
+}
+fleet_gone_pct_one() { fleet_file=$(fleet_conf_file "$1") && ! grep -qxF "[$3]" "$fleet_file"; }
+
+# ── pins ──────────────────────────────────────────────────────────────────────────────────────────
+
+# fleet_pinned DATE PATH...: all these are pinned until then; `-`: none is pinned
+fleet_pinned() {
+    fleet_until=$1
+    shift
+    for fleet_path; do [ "$(zfs get -Hp -o value,source fleet:pinned -- "$fleet_path" | awk '$2 == "local" { print $1 }')" = "${fleet_until#-}" ] || return 1; done
+}
+# fleet_pin DATE PATH...: pins these; `-`: unpins them
+fleet_pin() {
+    fleet_until=$1
+    shift
+    for fleet_path; do
+        if [ "$fleet_until" = - ]; then zfs inherit fleet:pinned "$fleet_path" || return; else zfs set "fleet:pinned=$fleet_until" "$fleet_path" || return; fi
+    done
+}
