@@ -41,7 +41,7 @@ def test_the_recorded_forms_are_read() -> None:
     )
     assert config.pending == {"mp0": "/srv,mp=/mnt/srv,ro=1"}
     assert config.pending_delete == {"mp1", "net1"}
-    assert config.snapshots == ("s1",)
+    assert [snapshot.name for snapshot in config.snapshots] == ["s1"]
     assert config.tags == {"a", "b"}
 
 

@@ -14,6 +14,17 @@ _RAW = re.compile(r"(lxc\.[a-z0-9_.-]+)\s*[:=]\s*(.*?)\s*", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
+class Snapshot:
+    """What a snapshot's section says of the snapshot itself; `state`: prepare or delete while half done."""
+
+    name: str
+    time: int = 0  # epoch seconds
+    parent: str = ""
+    state: str = ""
+    description: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Config:
     """One container's configuration: what is in force, what waits for a restart, what is not understood."""
 
@@ -22,7 +33,7 @@ class Config:
     pending: Mapping[str, str] = field(default_factory=dict)
     pending_delete: frozenset[str] = frozenset()
     raw: tuple[str, ...] = ()  # lxc.* lines of the main section, as `lxc.key: value`
-    snapshots: tuple[str, ...] = ()
+    snapshots: tuple[Snapshot, ...] = ()
     unread: tuple[str, ...] = ()  # lines that Proxmox would drop at its next write
 
     def effective(self, key: str) -> str | None:
@@ -53,7 +64,7 @@ def parse_config(text: str, digest: str) -> Config:
     pending: dict[str, str] = {}
     deleted: set[str] = set()
     raw: list[str] = []
-    snapshots: list[str] = []
+    snapshots: dict[str, dict[str, str]] = {}
     unread: list[str] = []
     comments: list[str] = []
     section = ""
@@ -63,9 +74,10 @@ def parse_config(text: str, digest: str) -> Config:
         if line.startswith("[") and (match := _SECTION.fullmatch(line)):
             section = match[1]
             if section != "pve:pending":
-                snapshots.append(section)
+                snapshots[section] = {}
             continue
         if section not in ("", "pve:pending"):
+            _read_snapshot_line(line, snapshots[section])
             continue
         if line.startswith("#"):
             if not section:
@@ -85,7 +97,35 @@ def parse_config(text: str, digest: str) -> Config:
             unread.append(line)
     if comments:
         current["description"] = "\n".join(comments)
-    return Config(digest, current, pending, frozenset(deleted), tuple(raw), tuple(snapshots), tuple(unread))
+    return Config(
+        digest,
+        current,
+        pending,
+        frozenset(deleted),
+        tuple(raw),
+        tuple(_snapshot(name, said) for name, said in snapshots.items()),
+        tuple(unread),
+    )
+
+
+def _read_snapshot_line(line: str, said: dict[str, str]) -> None:
+    if line.startswith("#"):
+        text = unquote(line[1:])
+        said["description"] = f"{said['description']}\n{text}" if "description" in said else text
+    elif line.startswith(("snaptime:", "parent:", "snapstate:")):
+        key, _, value = line.partition(":")
+        said[key] = value.strip()
+
+
+def _snapshot(name: str, said: Mapping[str, str]) -> Snapshot:
+    time = said.get("snaptime", "")
+    return Snapshot(
+        name,
+        int(time) if time.isdigit() else 0,
+        said.get("parent", ""),
+        said.get("snapstate", ""),
+        said.get("description", ""),
+    )
 
 
 def encode_description(text: str) -> str:

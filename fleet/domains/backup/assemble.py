@@ -1,0 +1,171 @@
+"""The backups of a subject, each as one item: what was made together is kept or removed together."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+
+from fleet.domains.backup.items import (
+    Archive,
+    BackupFacts,
+    ConfigSnapshot,
+    GuestState,
+    Item,
+    Kind,
+    ZfsSnapshot,
+)
+from fleet.domains.backup.names import VALID, parse_name
+from fleet.domains.backup.owners import probable_owner
+from fleet.domains.backup.spec import Subject
+
+_MARK = re.compile(r"fleet: owner=(?P<owner>[0-9a-f]{32}) set=(?P<set>[a-z0-9_-]+)(?!\S)")
+_PIN = re.compile(r"fleet: pinned=(?P<until>\d{4}-\d{2}-\d{2})(?!\S)")
+
+
+def datasets_of(subject: Subject, facts: BackupFacts) -> tuple[str, ...]:
+    """The datasets of a subject that exist: its own, or those of the guest's volumes."""
+    if subject.vmid is None:
+        return (subject.name,) if subject.name in facts.datasets else ()
+    guest = facts.guests.get(subject.vmid)
+    wanted = (volume.dataset for volume in guest.volumes) if guest else ()
+    return tuple(dict.fromkeys(each for each in wanted if each and each in facts.datasets))
+
+
+def items(subject: Subject, facts: BackupFacts) -> tuple[Item, ...]:
+    """The snapshots of a subject, newest first; everybody's, `ours` says which are fleet's."""
+    guest = facts.guests.get(subject.vmid) if subject.vmid is not None else None
+    by_name: dict[str, list[ZfsSnapshot]] = {}
+    for dataset in datasets_of(subject, facts):
+        for snapshot in facts.snapshots.get(dataset, ()):
+            by_name.setdefault(snapshot.name, []).append(snapshot)
+    found = []
+    for section in guest.snapshots if guest else ():
+        found.append(_of_guest(subject, guest, section, by_name.pop(section.name, []), facts))
+    found += [_of_zfs(subject, parts, facts) for parts in by_name.values()]
+    return tuple(sorted(found, key=lambda item: (item.created, item.order, item.name), reverse=True))
+
+
+def archive_items(subject: Subject, facts: BackupFacts) -> tuple[Item, ...]:
+    """The archives of a guest on all storages that were read, newest first."""
+    of_guest = (
+        archive
+        for archives in facts.archives.values()
+        for archive in archives
+        if archive.vmid == subject.vmid
+    )
+    found = [_of_archive(subject, archive, facts) for archive in of_guest]
+    return tuple(sorted(found, key=lambda item: (item.created, item.name), reverse=True))
+
+
+def _of_zfs(subject: Subject, parts: Sequence[ZfsSnapshot], facts: BackupFacts) -> Item:
+    name = parts[0].name
+    ours = all(_is_ours(part, facts) for part in parts)
+    guest = facts.guests.get(subject.vmid) if subject.vmid is not None else None
+    return Item(
+        subject=subject.name,
+        kind=Kind.ZFS,
+        name=name,
+        created=max(part.creation for part in parts),
+        order=max(part.createtxg for part in parts),
+        size=sum(part.used for part in parts),
+        ours=ours,
+        owner="fleet" if ours else _unrecorded(name, parts, facts) or probable_owner(name),
+        parts=tuple(parts),
+        set=parts[0].set if ours else "",
+        blocks=_blocks(parts, guest),
+        pinned=_latest(part.pinned for part in parts) if ours else "",
+    )
+
+
+def _of_guest(
+    subject: Subject,
+    guest: GuestState | None,
+    section: ConfigSnapshot,
+    parts: Sequence[ZfsSnapshot],
+    facts: BackupFacts,
+) -> Item:
+    """One that stands in the guest's configuration; its ZFS snapshots, where it has such, go with it."""
+    mark = _MARK.search(section.description)
+    ours = bool(
+        mark
+        and facts.installation
+        and mark["owner"] == facts.installation
+        and parse_name(section.name)
+        and f"{subject.vmid}@{section.name}" in facts.recorded
+        and all(part.owner == facts.installation for part in parts)
+    )
+    blocks = _blocks(parts, guest)
+    if section.state:
+        blocks += (f"half done ({section.state})",)
+    return Item(
+        subject=subject.name,
+        kind=Kind.PCT,
+        name=section.name,
+        created=section.time,
+        order=max((part.createtxg for part in parts), default=section.time),
+        size=sum(part.used for part in parts),
+        ours=ours,
+        owner="fleet" if ours else probable_owner(section.name),
+        parts=tuple(parts),
+        set=section.name if ours else "",
+        blocks=blocks,
+        pinned=_latest(part.pinned for part in parts) if ours else "",
+        description=section.description,
+    )
+
+
+def _of_archive(subject: Subject, archive: Archive, facts: BackupFacts) -> Item:
+    mark, pin = _MARK.search(archive.notes), _PIN.search(archive.notes)
+    ours = bool(
+        mark
+        and facts.installation
+        and mark["owner"] == facts.installation
+        and archive.volid in facts.recorded
+    )
+    return Item(
+        subject=subject.name,
+        kind=Kind.VZDUMP,
+        name=archive.volid,
+        created=archive.created,
+        order=archive.created,
+        size=archive.size,
+        ours=ours,
+        owner="fleet" if ours else "vzdump",
+        archive=archive,
+        set=mark["set"] if ours and mark else "",
+        pinned=pin["until"] if ours and pin else "",
+        description=archive.notes,
+    )
+
+
+def _is_ours(part: ZfsSnapshot, facts: BackupFacts) -> bool:
+    """It carries our mark as its own, is named as we name, and the record says that we made it."""
+    return bool(
+        facts.installation
+        and part.owner == facts.installation
+        and VALID.fullmatch(part.name)
+        and parse_name(part.name)
+        and part.path in facts.recorded
+    )
+
+
+def _unrecorded(name: str, parts: Sequence[ZfsSnapshot], facts: BackupFacts) -> str:
+    marked = facts.installation and all(part.owner == facts.installation for part in parts)
+    return "fleet, not in its record" if marked and parse_name(name) else ""
+
+
+def _blocks(parts: Iterable[ZfsSnapshot], guest: GuestState | None) -> tuple[str, ...]:
+    """Why these cannot be removed now."""
+    parts = tuple(parts)
+    blocks = []
+    if any(part.userrefs for part in parts):
+        blocks.append("held")
+    if clones := sorted({clone for part in parts for clone in part.clones}):
+        blocks.append(f"cloned as {', '.join(clones)}")
+    if guest is not None and guest.lock:
+        blocks.append(f"the guest is locked ({guest.lock})")
+    return tuple(blocks)
+
+
+def _latest(dates: Iterable[str]) -> str:
+    return max((date for date in dates if re.fullmatch(r"\d{4}-\d{2}-\d{2}", date)), default="")

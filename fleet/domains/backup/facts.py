@@ -1,0 +1,141 @@
+"""What the host says of backups: one listing of snapshots, the pools, the record of what fleet made."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from fleet.core.command import command
+from fleet.core.probe import Answer, Probe
+from fleet.domains.backup.items import BackupFacts, GuestState, Pool, ZfsSnapshot
+
+#: Where the host keeps what belongs to backups (fleet/host/backup.sh).
+STATE = "${FLEET_STATE:-/var/lib/fleet}"
+
+_COLUMNS = "name,guid,createtxg,creation,used,referenced,userrefs,clones,fleet:owner,fleet:set,fleet:pinned"
+
+# Guests' volumes lie below the pools of zfspool storages; all other datasets are those of hosts.yml, without what is
+# below them. Docker's own datasets, which can be thousands, are in neither.
+_LIST = r"""
+there=$(zfs list -H -o name -t filesystem,volume) || exit 1
+below=$(awk '/^[^ \t:#]+:/ { zfs = ($1 == "zfspool:"); next } zfs && $1 == "pool" { print $2 }' /etc/pve/storage.cfg)
+only() { for name in "$@"; do printf '%s\n' "$there" | grep -qxF -e "$name" && printf '%s\n' "$name"; done; }
+list() { [ $# -eq 2 ] || zfs list -Hp -t snapshot -o COLUMNS "$@"; }
+list -d 99 $(only $below) && list -d 1 $(only DATASETS)
+"""
+
+_READ_MARKED = "zfs get -Hp -t filesystem,volume -s local,received -o name fleet:owner"
+
+_READ_RECORD = rf"""
+awk '$2 == "making" || $2 == "made" || $2 == "adopted" {{ made[$4] = 1 }} $2 == "removed" {{ delete made[$4] }}
+  END {{ for (path in made) print path }}' "{STATE}/backups.log"
+"""
+
+_READ_PROVEN = rf"""awk '$4 == "ok" {{ print $2, $1 }}' "{STATE}/proven" """
+
+
+@dataclass(frozen=True, slots=True)
+class _Listing:
+    snapshots: dict[str, list[ZfsSnapshot]] = field(default_factory=dict)
+    whole: bool = True
+
+
+def probes(datasets: Iterable[str]) -> tuple[Probe, ...]:
+    """The reads for backups; `datasets`: those that hosts.yml wants to protect besides the guests' volumes."""
+    listing = _LIST.replace("COLUMNS", _COLUMNS).replace("DATASETS", command(*sorted(datasets)).sh())
+    return (
+        Probe("clock", "date +%s; cat /etc/timezone"),
+        Probe("zfs-datasets", "zfs list -H -o name -t filesystem,volume"),
+        Probe("zfs-pools", "zpool list -Hp -o name,health,capacity,free"),
+        Probe("zfs-snapshots", listing),
+        Probe("zfs-marked", _READ_MARKED),
+        Probe("backup-installation", f'cat "{STATE}/installation"'),
+        Probe("backup-record", _READ_RECORD),
+        Probe("backup-proven", _READ_PROVEN),
+    )
+
+
+def read(answers: Mapping[str, Answer], guests: Mapping[int, GuestState]) -> BackupFacts:
+    """The facts in the probes' answers; `complete` is False where a listing failed or was not understood."""
+    clock = answers["clock"].text.split("\n")
+    marked = _lines(answers["zfs-marked"])
+    listing = _listing(_lines(answers["zfs-snapshots"]), marked)
+    has_zfs = answers["zfs-pools"].code == 0
+    whole = listing.whole and all(
+        answers[name].code == 0 for name in ("zfs-snapshots", "zfs-datasets", "zfs-marked")
+    )
+    return BackupFacts(
+        now=int(clock[0]),
+        timezone=clock[1].strip() if len(clock) > 1 and clock[1].strip() else "UTC",
+        installation=answers["backup-installation"].text.strip(),
+        complete=whole or not has_zfs,
+        snapshots={
+            dataset: tuple(sorted(found, key=lambda each: (each.createtxg, each.name)))
+            for dataset, found in listing.snapshots.items()
+        },
+        datasets=frozenset(_lines(answers["zfs-datasets"])),
+        pools=_pools(_lines(answers["zfs-pools"])),
+        guests=guests,
+        recorded=frozenset(_lines(answers["backup-record"])),
+        proven=_proven(_lines(answers["backup-proven"])),
+    )
+
+
+def _listing(lines: Sequence[str], marked: Sequence[str]) -> _Listing:
+    """The snapshots by dataset; those below a dataset that carries the mark itself may only inherit it."""
+    inherits = tuple(f"{name}/" for name in marked) + tuple(f"{name}@" for name in marked)
+    found = _Listing()
+    seen: set[str] = set()
+    whole = True
+    for line in lines:
+        cells = line.split("\t")
+        if len(cells) != len(_COLUMNS.split(",")) or not re.fullmatch(r"[^@]+@[^@]+", cells[0]):
+            whole = False
+            continue
+        if cells[0] in seen:  # a dataset of hosts.yml may lie below the pool of a storage
+            continue
+        seen.add(cells[0])
+        try:
+            snapshot = _snapshot(cells, inherited=cells[0].startswith(inherits))
+        except ValueError:
+            whole = False
+            continue
+        found.snapshots.setdefault(snapshot.dataset, []).append(snapshot)
+    return _Listing(found.snapshots, whole)
+
+
+def _snapshot(cells: Sequence[str], *, inherited: bool) -> ZfsSnapshot:
+    said = ["" if cell == "-" else cell for cell in cells]
+    dataset, _, name = said[0].partition("@")
+    return ZfsSnapshot(
+        dataset=dataset,
+        name=name,
+        guid=said[1],
+        createtxg=int(said[2]),
+        creation=int(said[3]),
+        used=int(said[4] or 0),
+        referenced=int(said[5] or 0),
+        userrefs=int(said[6] or 0),
+        clones=tuple(each for each in said[7].split(",") if each),
+        owner="" if inherited else said[8],
+        set="" if inherited else said[9],
+        pinned="" if inherited else said[10],
+    )
+
+
+def _pools(lines: Sequence[str]) -> dict[str, Pool]:
+    pools = {}
+    for line in lines:
+        name, health, capacity, free = line.split("\t")
+        pools[name] = Pool(name, health, int(capacity.rstrip("%") or 0), int(free))
+    return pools
+
+
+def _proven(lines: Sequence[str]) -> dict[str, int]:
+    """When each subject was last restored; later lines are later drills."""
+    return {name: int(time) for name, _, time in (line.partition(" ") for line in lines) if time.isdigit()}
+
+
+def _lines(answer: Answer) -> list[str]:
+    return [line for line in answer.text.split("\n") if line]
