@@ -4,7 +4,8 @@
                 "at": N | "match": REGEX, "times": N | null}],
      "slow": FACTOR,                                   executions take that many times as long
      "disk_full": [STORAGE], "quorum_lost": BOOL,      read by the simulated commands
-     "kill": [{"command": NAME, "at": N, "ms": N}]}    the Nth call of it gets SIGKILL after so long
+     "kill": [{"command": NAME, "at": N, "ms": N}],    the Nth call of it gets SIGKILL after so long
+     "freeze": {"VMID": N | null}}                     it freezes N milliseconds after it was asked, or never
 
 Quorum lost makes /etc/pve read-only, too: the simulated commands say "Permission denied" as pmxcfs does, a
 plain `echo >` says "Read-only file system".
@@ -125,6 +126,10 @@ class Faults:
         counted = self._files.root / layout.RUN.lstrip("/") / "calls" / command
         so_far = counted.stat().st_size if counted.exists() else 0
         self._set("kill", [*values.get("kill", []), {"command": command, "at": so_far + nth, "ms": ms}])
+
+    def freeze(self, vmid: int, *, ms: int | None) -> None:
+        """Let a running container freeze only `ms` after it was asked to (None: never)."""
+        self._set("freeze", {**self.current().get("freeze", {}), str(vmid): ms})
 
     def clear(self) -> None:
         """Nothing is wrong any more. Config locks stay held."""

@@ -99,6 +99,22 @@ class Lab:
                 found.setdefault(entry["n"], {}).update(entry)
         return list(found.values())
 
+    def frozen(self) -> list[tuple[int, float]]:
+        """(VMID, seconds) for each time that a container was frozen, in the order of their thawing."""
+        log = self.root / layout.STATE.lstrip("/") / "frozen.log"
+        lines = log.read_text(encoding="ascii").splitlines() if log.exists() else []
+        return [(int(vmid), float(to) - float(since)) for vmid, since, to in map(str.split, lines)]
+
+    def still_frozen(self) -> list[int]:
+        """The running containers that stand still, or were asked to."""
+        groups = (self.root / "sys/fs/cgroup/lxc").glob("*/cgroup.freeze")
+        return sorted(
+            int(file.parent.name)
+            for file in groups
+            if file.read_text(encoding="ascii").strip() != "0"
+            or "frozen 1" in file.with_name("cgroup.events").read_text(encoding="ascii")
+        )
+
     def ssh_words(self) -> list[str]:
         """The ssh command that logs in, for OpenSSH's client."""
         return [

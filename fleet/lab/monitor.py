@@ -1,7 +1,7 @@
 """Process 1 of a lab: reaps what ends, and holds what runs.
 
 For each running container it holds an abstract socket `@/var/lib/lxc/ID/command`, which /proc/net/unix shows
-exactly as on a real node, and the directory /sys/fs/cgroup/lxc/ID. Its control socket
+exactly as on a real node, and the control group /sys/fs/cgroup/lxc/ID (freezer.py). Its control socket
 /run/fleet-lab/monitor.sock takes one line and answers one, `ok ...` or `error TEXT`:
 
     start ID       the container runs from now on
@@ -32,12 +32,12 @@ from pathlib import Path
 from typing import NoReturn
 
 from fleet.lab import faults, layout
+from fleet.lab.freezer import CGROUPS, Freezer
 from fleet.lab.sim import guest, linux
 
 _SOCKET = f"{layout.RUN}/monitor.sock"
 _RUNNING = Path(layout.STATE, "running.json")
 _FAULTS = Path(layout.STATE, "faults.json")
-_CGROUPS = Path("/sys/fs/cgroup/lxc")
 _GOING_DOWN = 0.3  # seconds from the call of poweroff in a guest to its end: who called gets an answer
 _AFTER_STOP = f"{layout.SHIMS}/lxc-pve-poststop-hook"
 
@@ -75,6 +75,8 @@ class _Monitor:
         self._inits: dict[int, int] = {}
         self._held: dict[int, int] = {}
         self._later: list[tuple[float, Callable[[], None]]] = []  # what is to be done when
+        self._freezer = Freezer(_FAULTS, self._do_later, self._inits.get)
+        self._selector.register(self._freezer.fd, selectors.EVENT_READ, self._freezer.read)
         self._verbs: dict[str, Callable[[int], str]] = {
             "start": self._start,
             "stop": self._stop,
@@ -91,7 +93,7 @@ class _Monitor:
             self._listen(vmid)
         if faults.read(_FAULTS).get("quorum_lost"):
             self._quorum(0)
-        for old in _CGROUPS.iterdir() if _CGROUPS.is_dir() else []:
+        for old in CGROUPS.iterdir() if CGROUPS.is_dir() else []:
             if old.name.isdigit() and int(old.name) not in self._sockets:
                 shutil.rmtree(old)
 
@@ -114,7 +116,8 @@ class _Monitor:
                 return
             if pid == 0:
                 return
-            self._inits = {vmid: init for vmid, init in self._inits.items() if init != pid}
+            for vmid in [vmid for vmid, init in self._inits.items() if init == pid]:
+                del self._inits[vmid]
 
     # --- commands ---
 
@@ -143,7 +146,8 @@ class _Monitor:
             listener = self._sockets.pop(vmid)
             self._selector.unregister(listener)
             listener.close()
-            shutil.rmtree(_CGROUPS / str(vmid), ignore_errors=True)
+            self._freezer.remove(vmid)
+            shutil.rmtree(CGROUPS / str(vmid), ignore_errors=True)
             self._save()
         self._kill_init(vmid)
         return ""
@@ -153,6 +157,7 @@ class _Monitor:
             raise ValueError(f"container {vmid} does not run")
         if vmid not in self._inits:
             self._inits[vmid] = guest.start_init(vmid)
+            self._freezer.populate(vmid, self._inits[vmid])
         return str(self._inits[vmid])
 
     def _pid(self, vmid: int) -> str:
@@ -185,7 +190,7 @@ class _Monitor:
         listener.listen(8)
         self._sockets[vmid] = listener
         self._selector.register(listener, selectors.EVENT_READ, lambda: self._ask_from_inside(vmid))
-        (_CGROUPS / str(vmid)).mkdir(parents=True, exist_ok=True)
+        self._freezer.add(vmid)
 
     def _ask_from_inside(self, vmid: int) -> None:
         connection, _ = self._sockets[vmid].accept()
@@ -196,7 +201,10 @@ class _Monitor:
             except OSError:
                 return
         if asked in ("poweroff", "reboot"):
-            self._later.append((time.monotonic() + _GOING_DOWN, lambda: self._end_itself(vmid, asked)))
+            self._do_later(_GOING_DOWN, lambda: self._end_itself(vmid, asked))
+
+    def _do_later(self, seconds: float, action: Callable[[], None]) -> None:
+        self._later.append((time.monotonic() + seconds, action))
 
     def _end_itself(self, vmid: int, asked: str) -> None:
         self._stop(vmid)

@@ -23,6 +23,8 @@ MODULES: dict[str, str] = {
     "lxc-attach": "lxc",
     "lxc-info": "lxc",
     "lxc-ls": "lxc",
+    "lxc-freeze": "lxc",
+    "lxc-unfreeze": "lxc",
     "lxc-pve-poststop-hook": "poststop",
     "ip": "ip",
     "dpkg-query": "dpkg",

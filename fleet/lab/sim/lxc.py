@@ -1,20 +1,22 @@
-"""`lxc-attach`, `lxc-info` and `lxc-ls`."""
+"""`lxc-attach`, `lxc-info`, `lxc-ls`, `lxc-freeze` and `lxc-unfreeze`."""
 
 from __future__ import annotations
 
 import os
 import sys
 
-from . import machine, paths, runtime
+from . import cgroup, machine, paths, runtime
 
 _PROGRAM_VERSION = {9: "6.0.4", 8: "6.0.0"}
 
 
 def main(argv: list[str]) -> int:
-    """One of the three, by argv[0]."""
+    """One of them, by argv[0]."""
     if "--version" in argv:
         print(_PROGRAM_VERSION.get(machine.pve_major(), "6.0.4"))
         return 0
+    if argv[0] in ("lxc-freeze", "lxc-unfreeze"):
+        return _freeze(argv[0], argv[1:])
     return {"lxc-attach": _attach, "lxc-info": _info, "lxc-ls": _ls}[argv[0]](argv[1:])
 
 
@@ -65,6 +67,21 @@ def _attach(words: list[str]) -> int:
     return runtime.exec_in_guest(int(name), argv or ["/bin/sh"], "--clear-env" not in options)
 
 
+def _freeze(program: str, words: list[str]) -> int:
+    """Freeze or thaw a running container; LXC waits for it without a limit."""
+    name, rest = _name(words)
+    if name is None:
+        return _missing_name(program)
+    if rest:
+        sys.stderr.write(f"{program}: unrecognized option '{rest[0]}'\n")
+        return 1
+    if not name.isdecimal() or int(name) not in runtime.running():
+        sys.stderr.write(f"{program}: {name} is not running\n")
+        return 1
+    change = cgroup.freeze if program == "lxc-freeze" else cgroup.thaw
+    return 0 if change(int(name), float("inf")) else 1
+
+
 def _info(words: list[str]) -> int:
     name, options = _name(words)
     if name is None:
@@ -81,7 +98,8 @@ def _info(words: list[str]) -> int:
     if not letters:
         print(f"{'Name:':<16}{name}")
     if not letters or "s" in letters:
-        print(f"{'State:':<16}{'RUNNING' if runs else 'STOPPED'}")
+        state = "FROZEN" if runs and cgroup.frozen(int(name)) else "RUNNING" if runs else "STOPPED"
+        print(f"{'State:':<16}{state}")
     if runs and (not letters or "p" in letters):
         print(f"{'PID:':<16}{runtime.look_into(int(name))}")
     return 0

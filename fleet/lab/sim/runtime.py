@@ -83,9 +83,10 @@ def _ask(line: str) -> str:
 
 def exec_in_guest(vmid: int, argv: list[str], keep_env: bool) -> int:
     """Run a program in a running container as lxc-attach does; its exit code, 128+N for signal N."""
-    from . import guest, linux
+    from . import cgroup, guest, linux
 
     init = look_into(vmid)
+    cgroup.wait_until_thawed(vmid)
     sys.stdout.flush()
     sys.stderr.flush()
     for number in (signal.SIGINT, signal.SIGQUIT):
