@@ -242,15 +242,21 @@ fleet_one_snapshot() {
 fleet_removable() {
     fleet_one_snapshot "$1" || { echo "is no name of a snapshot of fleet's"; return 1; }
     fleet_recorded "$1" || { echo "is not in the record of what fleet made"; return 1; }
+    fleet_free "$1" "$2" "$(cat "$fleet_state/installation")"
+}
+
+# fleet_free PATH GUID OWNER: it is still the one that was meant, carries this mark (`any`: whatever mark), and nothing
+# holds it; says why not
+fleet_free() {
     zfs get -Hp -o property,value,source guid,userrefs,clones,fleet:owner,fleet:pinned -- "$1" 2>&1 |
-        awk -F'\t' -v guid="$2" -v owner="$(cat "$fleet_state/installation")" -v today="$(date -u +%Y-%m-%d)" '
+        awk -F'\t' -v guid="$2" -v owner="$3" -v today="$(date -u +%Y-%m-%d)" '
             { value[$1] = $2; source[$1] = $3; said = said $0 }
             function no(why) { print why; refused = 1; exit 1 }
             END {
                 if (refused) exit 1
                 if (!("guid" in value)) no("could not be read: " said)
                 if (value["guid"] != guid) no("is another snapshot than the one that was planned")
-                if (owner == "" || value["fleet:owner"] != owner || source["fleet:owner"] !~ /^(local|received)$/) no("does not carry our mark")
+                if (owner != "any" && (owner == "" || value["fleet:owner"] != owner || source["fleet:owner"] !~ /^(local|received)$/)) no("does not carry our mark")
                 if (value["userrefs"] + 0) no("is held")
                 if (value["clones"] != "-" && value["clones"] != "") no("has clones: " value["clones"])
                 if (value["fleet:pinned"] != "-" && source["fleet:pinned"] ~ /^(local|received)$/ && value["fleet:pinned"] >= today) no("is pinned until " value["fleet:pinned"])
@@ -310,7 +316,7 @@ fleet_drop_pct_one() {
     fi
     # One volume that cannot let go would leave the guest locked half way through (backup.md 3.5).
     for fleet_part; do
-        fleet_why=$(fleet_removable "${fleet_part%=*}" "${fleet_part##*=}") || { echo "fleet: kept $fleet_vmid@$fleet_name ${fleet_part%=*} $fleet_why"; return 1; }
+        fleet_why=$(fleet_free "${fleet_part%=*}" "${fleet_part##*=}" any) || { echo "fleet: kept $fleet_vmid@$fleet_name ${fleet_part%=*} $fleet_why"; return 1; }
     done
     fleet_record removing "$fleet_name" "$fleet_vmid@$fleet_name" - || return
     fleet_said=$("$fleet_tool" delsnapshot "$fleet_vmid" "$fleet_name" 2>&1)

@@ -92,7 +92,7 @@ def _of_guest(
         and mark["owner"] == facts.installation
         and parse_name(section.name)
         and f"{subject.vmid}@{section.name}" in facts.recorded
-        and all(part.owner == facts.installation for part in parts)
+        and all(part.owner in ("", facts.installation) for part in parts)  # marked a moment after it is made
     )
     blocks = _blocks(parts, guest)
     if section.state:

@@ -15,11 +15,12 @@ STATE = "${FLEET_STATE:-/var/lib/fleet}"
 
 _COLUMNS = "name,guid,createtxg,creation,used,referenced,userrefs,clones,fleet:owner,fleet:set,fleet:pinned"
 
-# Guests' volumes lie below the pools of zfspool storages; all other datasets are those of hosts.yml, without what is
-# below them. Docker's own datasets, which can be thousands, are in neither.
+# Guests' volumes lie below the pools of zfspool storages; all other datasets are those of hosts.yml, without
+# what is below them. Docker's own datasets, which can be thousands, are in neither.
 _LIST = r"""
 there=$(zfs list -H -o name -t filesystem,volume) || exit 1
-below=$(awk '/^[^ \t:#]+:/ { zfs = ($1 == "zfspool:"); next } zfs && $1 == "pool" { print $2 }' /etc/pve/storage.cfg)
+below=$(awk '/^[^ \t:#]+:/ { zfs = ($1 == "zfspool:"); next }
+  zfs && $1 == "pool" { print $2 }' /etc/pve/storage.cfg)
 only() { for name in "$@"; do printf '%s\n' "$there" | grep -qxF -e "$name" && printf '%s\n' "$name"; done; }
 list() { [ $# -eq 2 ] || zfs list -Hp -t snapshot -o COLUMNS "$@"; }
 list -d 99 $(only $below) && list -d 1 $(only DATASETS)
@@ -28,7 +29,8 @@ list -d 99 $(only $below) && list -d 1 $(only DATASETS)
 _READ_MARKED = "zfs get -Hp -t filesystem,volume -s local,received -o name fleet:owner"
 
 _READ_RECORD = rf"""
-awk '$2 == "making" || $2 == "made" || $2 == "adopted" {{ made[$4] = 1 }} $2 == "removed" {{ delete made[$4] }}
+awk '$2 == "making" || $2 == "made" || $2 == "adopted" {{ made[$4] = 1 }}
+  $2 == "removed" {{ delete made[$4] }}
   END {{ for (path in made) print path }}' "{STATE}/backups.log"
 """
 
@@ -42,7 +44,7 @@ class _Listing:
 
 
 def probes(datasets: Iterable[str]) -> tuple[Probe, ...]:
-    """The reads for backups; `datasets`: those that hosts.yml wants to protect besides the guests' volumes."""
+    """The reads for backups; `datasets`: what hosts.yml protects besides the guests' volumes."""
     listing = _LIST.replace("COLUMNS", _COLUMNS).replace("DATASETS", command(*sorted(datasets)).sh())
     return (
         Probe("clock", "date +%s; cat /etc/timezone"),

@@ -34,7 +34,7 @@ class ZfsSnapshot:
 
     @property
     def path(self) -> str:
-        """tank/guests/subvol-107-disk-0@fleet-daily-20261123t070000z"""
+        """As ZFS writes it: `tank/guests/subvol-107-disk-0@fleet-daily-20261123t070000z`."""
         return f"{self.dataset}@{self.name}"
 
 

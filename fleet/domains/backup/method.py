@@ -1,4 +1,4 @@
-"""How each guest is snapshotted: Proxmox's own way where it allows it, else ZFS, else not at all (backup.md 3.9)."""
+"""How each guest is snapshotted: Proxmox's own way where it allows it, else ZFS (backup.md 3.9)."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from fleet.domains.backup.items import GuestState, Kind, Volume
 from fleet.domains.backup.spec import SnapshotPolicy
 
-#: Storages that can snapshot a container's volume (pve-storage, volume_has_feature); VMs also have qcow2 files.
+#: Storages that can snapshot a container's volume (pve-storage, volume_has_feature); a VM's qcow2 can, too.
 _CAN_SNAPSHOT = frozenset({"zfspool", "lvmthin", "btrfs", "rbd"})
 
 

@@ -1,0 +1,1 @@
+"""Snapshots of guests and datasets: taken together, removed one by one."""

@@ -1,0 +1,105 @@
+"""The steps of snapshots: one for all that ZFS does at once, one for all that Proxmox does guest by guest."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from fleet.core.command import command
+from fleet.core.plan import Check, Difference, Impact, Step
+from fleet.domains.backup.items import Item, Kind
+
+#: How long a container may be frozen at most before the host itself lets it go (seconds).
+FREEZE_LIMIT = 5
+#: How many `pct snapshot` run side by side.
+SIDE_BY_SIDE = 4
+
+#: The ids of the steps, which say what failed.
+TAKE_ZFS, TAKE_PCT = "snapshot zfs", "snapshot pct"
+
+
+def take_zfs(name: str, groups: Sequence[tuple[str, bool, tuple[str, ...]]], subject: str) -> Step:
+    """One atomic snapshot a pool; a group is the VMID (`-`: none), whether to freeze it, its datasets."""
+    words = [" ".join((vmid, "freeze" if freeze else "run", *datasets)) for vmid, freeze, datasets in groups]
+    paths = [f"{dataset}@{name}" for _, _, datasets in groups for dataset in datasets]
+    return Step(
+        id=TAKE_ZFS,
+        subject=subject,
+        action="snapshot",
+        because=(Difference("snapshot", None, name, reason="zfs snapshot, one transaction a pool"),),
+        done=(Check(command("fleet_has", *paths), "the snapshots exist"),),
+        expect=(),
+        do=(command("fleet_take_zfs", name, str(FREEZE_LIMIT), *words),),
+        impact=Impact.LIVE if any(freeze for _, freeze, _ in groups) else Impact.NONE,
+    )
+
+
+def take_pct(name: str, groups: Sequence[tuple[int, str, tuple[str, ...]]], subject: str) -> Step:
+    """Proxmox's own snapshots; a group is the VMID, the tool (pct or qm), and the datasets of its volumes."""
+    words = [" ".join((str(vmid), tool, *datasets)) for vmid, tool, datasets in groups]
+    return Step(
+        id=TAKE_PCT,
+        subject=subject,
+        action="snapshot",
+        because=(Difference("snapshot", None, name, reason="pct snapshot, qm snapshot"),),
+        done=(
+            Check(
+                command("fleet_has_pct", name, *(str(vmid) for vmid, _, _ in groups)),
+                "the guests' configurations hold the snapshots",
+            ),
+        ),
+        expect=(),
+        do=(command("fleet_take_pct", name, str(SIDE_BY_SIDE), *words),),
+        impact=Impact.LIVE,
+    )
+
+
+def drop_zfs(removals: Iterable[tuple[str, Item]], subject: str) -> Step:
+    """Removes snapshots, each by a command of its own; a removal is the VMID (`-`: none) and the item."""
+    removals = tuple(removals)
+    entries = [f"{vmid} {part.path} {part.guid}" for vmid, item in removals for part in item.parts]
+    return Step(
+        id="remove zfs",
+        subject=subject,
+        action="remove",
+        because=tuple(_removal(item) for _, item in removals),
+        done=(Check(command("fleet_gone_zfs", *entries), "the snapshots are gone"),),
+        expect=(),
+        do=(command("fleet_drop_zfs", *entries),),
+    )
+
+
+def drop_pct(removals: Iterable[tuple[int, str, Item]], subject: str) -> Step:
+    """Removes snapshots of guests through Proxmox; a removal is the VMID, the tool and the item."""
+    removals = tuple(removals)
+    entries = [
+        " ".join((str(vmid), tool, item.name, *(f"{part.path}={part.guid}" for part in item.parts)))
+        for vmid, tool, item in removals
+    ]
+    return Step(
+        id="remove pct",
+        subject=subject,
+        action="remove",
+        because=tuple(_removal(item) for _, _, item in removals),
+        done=(Check(command("fleet_gone_pct", *entries), "the snapshots are gone"),),
+        expect=(),
+        do=(command("fleet_drop_pct", *entries),),
+    )
+
+
+def pin(item: Item, until: str) -> Step:
+    """Pins a snapshot until a date; `-` unpins it."""
+    assert item.kind is not Kind.VZDUMP
+    paths = [part.path for part in item.parts]
+    return Step(
+        id=f"pin {item.subject}@{item.name}",
+        subject=item.subject,
+        action="unpin" if until == "-" else "pin",
+        because=(Difference("pinned", item.pinned or None, None if until == "-" else until),),
+        done=(Check(command("fleet_pinned", until, *paths), "it is"),),
+        expect=(Check(command("fleet_has", *paths), "the snapshot exists"),),
+        do=(command("fleet_pin", until, *paths),),
+    )
+
+
+def _removal(item: Item) -> Difference:
+    return Difference(f"{item.subject}@{item.name}", item.name, None)
