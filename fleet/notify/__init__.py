@@ -1,0 +1,23 @@
+"""Who hears of how a run ended: notices by severity, and a watcher that misses the runs that never were."""
+
+from __future__ import annotations
+
+from fleet.notify.deadman import Signal, ping, tell
+from fleet.notify.notice import Notice, Report, Severity, grouped, notices
+from fleet.notify.send import Answer, Channel, channels, complaints, send
+
+__all__ = [
+    "Answer",
+    "Channel",
+    "Notice",
+    "Report",
+    "Severity",
+    "Signal",
+    "channels",
+    "complaints",
+    "grouped",
+    "notices",
+    "ping",
+    "send",
+    "tell",
+]

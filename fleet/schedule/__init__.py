@@ -1,0 +1,1 @@
+"""When does what run by itself? systemd's timers or crontab's lines, from the schedules of hosts.yml."""
