@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from tenacity import Retrying, retry_if_exception_type, stop_after_attempt
@@ -11,7 +11,7 @@ from tenacity import Retrying, retry_if_exception_type, stop_after_attempt
 from fleet.core import plan as core
 from fleet.core.errors import HostError, LinkLost
 from fleet.core.plan import Note, Plan, Why
-from fleet.core.probe import compose, split
+from fleet.core.probe import Answer, Probe, compose, split
 from fleet.domains import guests, storage
 from fleet.domains.guests.facts import GuestFacts
 from fleet.domains.guests.spec import Container
@@ -39,11 +39,19 @@ class Facts:
 
 def gather(shell: Shell, inventory: Inventory) -> Facts:
     """The facts of the node, in one remote execution; where the link breaks in it, in another one."""
+    return gather_with(shell, inventory, ())[0]
+
+
+def gather_with(
+    shell: Shell, inventory: Inventory, more: Sequence[Probe]
+) -> tuple[Facts, Mapping[str, Answer]]:
+    """The facts of the node and the answers of all probes, `more` ones too, in one remote execution."""
     mark = f"fleet-{secrets.token_hex(12)}"
     probes = (
         *guests.probes(guests.watched_paths(inventory.containers)),
         *storage.probes(inventory.storage.datasets, inventory.storage.templates),
         jobs_probe(),
+        *more,
     )
     # Reading again is harmless, which no action is: only here the link may break and the run goes on.
     attempts = Retrying(
@@ -61,7 +69,8 @@ def gather(shell: Shell, inventory: Inventory) -> Facts:
             f"{inventory.node.address} is the node {found.node}, "
             f"hosts.yml says node.name: {inventory.node.name}; nothing was changed"
         )
-    return Facts(found, storage.read(answers, inventory.storage.datasets), read_jobs(answers["jobs"]))
+    facts = Facts(found, storage.read(answers, inventory.storage.datasets), read_jobs(answers["jobs"]))
+    return facts, answers
 
 
 def selected(

@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from typing import TypeVar
 
 from fleet.converge import Facts, gather
 from fleet.core.errors import ExitCode, HostError, LinkLost, StalePlan, Unreachable
@@ -16,6 +17,7 @@ from fleet.host import jobs as host_jobs
 from fleet.host.apply import Result, apply
 from fleet.host.connect import connect
 from fleet.host.guarded import Outcome, outcome
+from fleet.host.jobs import Job
 from fleet.host.journal import Journal
 from fleet.host.lock import NodeLock
 from fleet.host.shell import Shell
@@ -24,6 +26,7 @@ from fleet.render.lines import Line, show
 from fleet.render.run import watching
 
 Planner = Callable[[Facts], Plan]
+Read = TypeVar("Read")
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +84,7 @@ def execute(
     """
     began = time.monotonic()
     with connected(inventory) as shell, NodeLock(shell, what) as lock:
-        facts = _settled(shell, inventory)
+        facts = settled(shell, lambda: gather(shell, inventory), lambda facts: facts.jobs)
         plan = planner(facts)
         if saved is not None:
             _refuse_stale(saved, plan)
@@ -98,18 +101,18 @@ def execute(
                 )
             left = replace(plan, steps=(), notes=())
             if not any(result.outcome is Outcome.DETACHED for result in results):
-                left = planner(_settled(shell, inventory))
+                left = planner(settled(shell, lambda: gather(shell, inventory), lambda facts: facts.jobs))
             over = Run(plan, results, left, time.monotonic() - began)
             journal.write("end", exit=over.exit_code, seconds=round(over.seconds, 2))
     return over
 
 
-def _settled(shell: Shell, inventory: Inventory) -> Facts:
-    """The facts, once no job is on the host any more: one of an earlier run, or one whose end nobody read."""
-    facts = gather(shell, inventory)
-    if not facts.jobs:
-        return facts
-    for job in facts.jobs:
+def settled(shell: Shell, read: Callable[[], Read], jobs: Callable[[Read], Sequence[Job]]) -> Read:
+    """What is read, once no job of an earlier run, or one whose end nobody read, is on the host any more."""
+    found = read()
+    if not jobs(found):
+        return found
+    for job in jobs(found):
         show([Line(f"found on the host: {job.title}; following it")], sys.stderr)
         try:
             ended = host_jobs.follow(shell, job)
@@ -118,7 +121,7 @@ def _settled(shell: Shell, inventory: Inventory) -> Facts:
         except HostError:
             continue  # it ended in this moment, and somebody else has read how
         show([Line(f"it is over: {outcome(ended.code)}")], sys.stderr)
-    return gather(shell, inventory)
+    return read()
 
 
 def _refuse_stale(saved: Plan, fresh: Plan) -> None:

@@ -125,14 +125,17 @@ fleet_take_zfs() {
         for fleet_group; do
             [ $# -eq 1 ] || fleet_take_together "$fleet_group" 2>"$fleet_error" || {
                 fleet_failed=1
-                echo "fleet: failed ${fleet_group%% *} $(grep . "$fleet_error" | tail -n 1)"
+                echo "fleet: failed $(fleet_who "$fleet_group") $(grep . "$fleet_error" | tail -n 1)"
             }
         done
-        [ $# -gt 1 ] || { fleet_failed=1; echo "fleet: failed ${1%% *} $(grep . "$fleet_error" | tail -n 1)"; }
+        [ $# -gt 1 ] || { fleet_failed=1; echo "fleet: failed $(fleet_who "$1") $(grep . "$fleet_error" | tail -n 1)"; }
     }
     rm -f "$fleet_error"
     return "$fleet_failed"
 }
+
+# fleet_who GROUP: the VMID, or the dataset
+fleet_who() { case $1 in '- '*) echo "${1##* }" ;; *) echo "${1%% *}" ;; esac; }
 
 # fleet_datasets GROUP...: the datasets of these groups, one a line
 fleet_datasets() { for fleet_each; do printf '%s\n' "$fleet_each" | tr ' ' '\n' | tail -n +3; done; }

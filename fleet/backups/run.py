@@ -1,0 +1,290 @@
+"""A run of backups on a node: lock, read, act, read again; what a fresh read shows is what was done."""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+
+from fleet.backups.reading import Reading, read
+from fleet.core.errors import ExitCode, UsageError
+from fleet.core.plan import Part, Plan, join
+from fleet.domains.backup.assemble import items
+from fleet.domains.backup.method import Method
+from fleet.domains.backup.names import snapshot_name
+from fleet.domains.backup.retention import Decision
+from fleet.domains.backup.snapshots.plan import Rotation, Taking, rotate, take, taken
+from fleet.domains.backup.spec import Keep, Subject
+from fleet.host.apply import Result, Watcher, apply
+from fleet.host.journal import Journal
+from fleet.host.lock import NodeLock
+from fleet.host.shell import Shell
+from fleet.inventory import Inventory
+from fleet.render.lines import is_terminal
+from fleet.render.run import watching
+from fleet.run import connected, settled
+
+_SAID = re.compile(r"fleet: (?P<what>[a-z]+) (?P<who>\S+) ?(?P<text>.*)")
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What became of a run of snapshots; all of it by a fresh read of the host."""
+
+    name: str  # of the snapshots; empty where only removed
+    taken: Mapping[str, Method] = field(default_factory=dict)
+    failed: Mapping[str, str] = field(default_factory=dict)  # by subject: why it has no new snapshot
+    skipped: Mapping[str, str] = field(default_factory=dict)
+    removed: Mapping[str, tuple[str, ...]] = field(default_factory=dict)  # by subject
+    kept: Mapping[str, str] = field(default_factory=dict)  # by subject@snapshot: why it could not be removed
+    braked: Mapping[str, str] = field(default_factory=dict)
+    warnings: tuple[str, ...] = ()
+    alarms: tuple[str, ...] = ()  # what a person has to look at
+    decisions: Mapping[str, tuple[Decision, ...]] = field(default_factory=dict)
+    frozen: int = 0  # milliseconds that containers were held still, the longest time
+    seconds: float = 0.0
+    executions: int = 0
+
+    @property
+    def exit_code(self) -> int:
+        """0; 3 where something failed or a person has to look; 6 where only the brake stood in the way."""
+        if self.failed or self.kept or self.alarms:
+            return ExitCode.SOME_FAILED
+        return ExitCode.REFUSED if self.braked else ExitCode.DONE
+
+
+class Work:
+    """One run on a node whose lock it holds: reads, and applies steps."""
+
+    def __init__(
+        self, inventory: Inventory, shell: Shell, lock: NodeLock, journal: Journal, run: str
+    ) -> None:
+        self.inventory = inventory
+        self.shell = shell
+        self.journal = journal
+        self._lock = lock
+        self._run = run
+        self._parts = 0
+
+    def read(self, **more: object) -> Reading:
+        """A fresh read, once no job of an earlier run is on the host."""
+        return settled(
+            self.shell,
+            lambda: read(self.shell, self.inventory, **more),  # type: ignore[arg-type]
+            lambda reading: reading.facts.jobs,
+        )
+
+    def apply(self, *parts: Part, jobs: int, quiet: bool = True) -> tuple[Result, ...]:
+        """The results of the steps of these parts; `quiet`: nothing is shown but on a terminal."""
+        plan = join(self.inventory.node.name, parts)
+        if not plan:
+            return ()
+        self._parts += 1
+        run = f"{self._run}-{self._parts}"
+        with _watching(plan, quiet=quiet) as watcher:
+            return apply(
+                self.shell,
+                plan,
+                run=run,
+                jobs=jobs,
+                watcher=self.journal.watch(watcher),
+                check=self._lock.check,
+            )
+
+
+@contextmanager
+def working(inventory: Inventory, what: str) -> Iterator[Work]:
+    """The run of this command on the node: connected, the node's lock held, in the journal."""
+    run = f"{time.strftime('%Y%m%dT%H%M%S', time.gmtime())}-{os.getpid()}"
+    with (
+        connected(inventory) as shell,
+        NodeLock(shell, what) as lock,
+        Journal(inventory.node.name, run) as journal,
+    ):
+        journal.write("run", what=what)
+        yield Work(inventory, shell, lock, journal, run)
+        journal.write("end", executions=shell.executions)
+
+
+def snapshot(
+    work: Work,
+    subjects: Sequence[Subject],
+    *,
+    label: str,
+    keep: Keep | None = None,
+    allowed: int | None = None,
+    jobs: int = 4,
+) -> Report:
+    """Take a snapshot of all subjects, then remove what their policies no longer keep."""
+    began = time.monotonic()
+    before = work.read()
+    name = new_name(label, before)
+    taking = take(subjects, before.backups, name)
+    results = work.apply(taking.part, jobs=jobs)
+    after = work.read() if results else before
+    failed = _failed(taking, results, subjects, after)
+    rotation = rotate(
+        after.spec, subjects, after.backups, this_run=name, failed=failed, keep=keep, allowed=allowed
+    )
+    report = _rotated(work, rotation, subjects, after, jobs)
+    said = [line for result in results for line in result.log]
+    return Report(
+        name=name,
+        taken={each: method for each, method in taking.methods.items() if each not in failed},
+        failed=failed,
+        skipped=taking.skipped,
+        removed=report.removed,
+        kept=report.kept,
+        braked=report.braked,
+        warnings=tuple(_warnings(said, after)),
+        alarms=(*_alarms(said, after), *report.alarms),
+        decisions=report.decisions,
+        frozen=max((int(each["who"]) for each in _said(said, "frozen")), default=0),
+        seconds=time.monotonic() - began,
+        executions=work.shell.executions,
+    )
+
+
+def prune(
+    work: Work,
+    subjects: Sequence[Subject],
+    *,
+    keep: Keep | None = None,
+    allowed: int | None = None,
+    jobs: int = 4,
+) -> Report:
+    """Remove what the policies no longer keep, and take nothing."""
+    began = time.monotonic()
+    reading = work.read()
+    rotation = rotate(reading.spec, subjects, reading.backups, keep=keep, allowed=allowed)
+    report = _rotated(work, rotation, subjects, reading, jobs)
+    return Report(
+        name="",
+        removed=report.removed,
+        kept=report.kept,
+        braked=report.braked,
+        alarms=report.alarms,
+        decisions=report.decisions,
+        seconds=time.monotonic() - began,
+        executions=work.shell.executions,
+    )
+
+
+def new_name(label: str, reading: Reading) -> str:
+    """The name of a run's snapshots; UsageError for a label that cannot be part of one."""
+    try:
+        return snapshot_name(label, reading.backups.now)
+    except ValueError as error:
+        raise UsageError(f"--label: {error}") from None
+
+
+def _failed(
+    taking: Taking, results: Sequence[Result], subjects: Sequence[Subject], after: Reading
+) -> dict[str, str]:
+    """The subjects without a whole snapshot of this run, by a fresh read; the reason as the host said it."""
+    said = {each["who"]: each["text"] for each in _said(_logs(results), "failed")}
+    failed = dict(taking.refused)
+    for subject in subjects:
+        if subject.name in taking.methods and (why := taken(subject, after.backups, taking.name)):
+            who = subject.name if subject.vmid is None else str(subject.vmid)
+            failed[subject.name] = said.get(who) or _last_words(results) or why
+    return failed
+
+
+def _rotated(
+    work: Work, rotation: Rotation, subjects: Sequence[Subject], before: Reading, jobs: int
+) -> Report:
+    """What a rotation removed, by a fresh read."""
+    results = work.apply(rotation.part, jobs=jobs)
+    after = work.read() if results else before
+    said = {each["who"]: each["text"] for each in _said(_logs(results), "kept")}
+    removed: dict[str, tuple[str, ...]] = {}
+    kept: dict[str, str] = {}
+    by_name = {subject.name: subject for subject in subjects}
+    for name, decisions in rotation.decisions.items():
+        if name in rotation.braked:
+            continue
+        wanted = [each.id for each in decisions if each.remove]
+        there = {item.name: item for item in items(by_name[name], after.backups)}
+        gone = tuple(each for each in wanted if each not in there)
+        if gone:
+            removed[name] = gone
+        for each in wanted:
+            if each in there:
+                paths = (f"{by_name[name].vmid}@{each}", *(part.path for part in there[each].parts))
+                kept[f"{name}@{each}"] = next(
+                    (said[path] for path in paths if path in said), "it is still there"
+                )
+    return Report(
+        name="",
+        removed=removed,
+        kept=kept,
+        braked=rotation.braked,
+        alarms=tuple(
+            f"{name}@{each.id}: {each.reason}"
+            for name, decisions in rotation.decisions.items()
+            for each in decisions
+            if each.warning
+        ),
+        decisions=rotation.decisions,
+    )
+
+
+def _warnings(lines: Sequence[str], reading: Reading) -> Iterator[str]:
+    for what, text in (
+        ("running", "did not stop in time: its snapshot is as after a power cut"),
+        ("late", "ran again before the snapshot was complete: it is as after a power cut"),
+    ):
+        yield from (f"{_name(each['who'], reading)}: {text}" for each in _said(lines, what))
+    for pool in reading.backups.pools.values():
+        if pool.health != "ONLINE":
+            yield f"the pool {pool.name} is {pool.health}"
+
+
+def _alarms(lines: Sequence[str], reading: Reading) -> Iterator[str]:
+    for each in _said(lines, "stuck"):
+        yield f"{_name(each['who'], reading)}: it does not thaw: look at it now"
+
+
+def _name(vmid: str, reading: Reading) -> str:
+    guest = reading.backups.guests.get(int(vmid))
+    return guest.name if guest else vmid
+
+
+def _said(lines: Sequence[str], what: str) -> Iterator[re.Match[str]]:
+    for line in lines:
+        if (match := _SAID.fullmatch(line)) and match["what"] == what:
+            yield match
+
+
+def _logs(results: Sequence[Result]) -> list[str]:
+    return [line for result in results for line in result.log]
+
+
+def _last_words(results: Sequence[Result]) -> str:
+    lines = [line for line in _logs(results) if not line.startswith("fleet: ")]
+    return lines[-1] if lines else ""
+
+
+def utc(now: int) -> str:
+    """The time for people."""
+    return f"{datetime.fromtimestamp(now, UTC):%Y-%m-%d %H:%M:%S} UTC"
+
+
+@contextmanager
+def _watching(plan: Plan, *, quiet: bool) -> Iterator[Watcher]:
+    if quiet and not is_terminal(sys.stderr):
+        yield Watcher(
+            started=lambda _step: None,
+            said=lambda _step, _line: None,
+            ended=lambda _result: None,
+            stopping=lambda _running: None,
+        )
+    else:
+        with watching(len(plan.steps)) as watcher:
+            yield watcher
