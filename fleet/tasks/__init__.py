@@ -9,7 +9,7 @@ import sys
 
 from invoke.collection import Collection
 
-from fleet.tasks import check, init, inventory, lab, provision
+from fleet.tasks import backup, check, init, inventory, lab, provision
 from fleet.tasks.cli import Task
 from fleet.tasks.program import take_over
 
@@ -33,6 +33,15 @@ namespace = Collection(
     provision.apply,
     provision.status,
     _group("provision", provision.all_, provision.plan, provision.one, provision.adopt, provision.destroy),
+    _group(
+        "backup",
+        backup.list_,
+        backup.snapshot,
+        backup.rotate,
+        backup.coverage,
+        backup.pin,
+        backup.unpin,
+    ),
     _group("inventory", check.check, inventory.schema, inventory.reference),
     _group("lab", lab.status, lab.up, lab.down, lab.reset, lab.shell, lab.exec_, lab.fault),
 )

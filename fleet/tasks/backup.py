@@ -1,0 +1,258 @@
+"""backup.snapshot, rotate, list, coverage, pin, unpin: snapshots of everything that hosts.yml declares."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from fleet.core.errors import ExitCode, UsageError
+from fleet.tasks.cli import Options, inventory_path, task
+
+if TYPE_CHECKING:
+    from fleet.domains.backup.spec import Keep, Subject
+    from fleet.inventory import Inventory
+
+_KEEP = {
+    f"keep_{name}": f"instead of the policy's: keep so many, as Proxmox's keep-{name}"
+    for name in ("last", "hourly", "daily", "weekly", "monthly", "yearly")
+}
+_SELECTION = ("inventory", "limit", "exclude")
+
+
+@task(
+    *_SELECTION,
+    "check",
+    "json",
+    "jobs",
+    help={
+        "label": "the middle part of the snapshots' names (default: daily)",
+        "schedule": "only the guests and datasets whose snapshots hosts.yml schedules so",
+        "yes_remove": "agree to so many removals of one guest where the brake would stop them",
+        **_KEEP,
+    },
+)
+def snapshot(
+    options: Options,
+    label: str = "daily",
+    schedule: str = "",
+    yes_remove: int = 0,
+    keep_last: int = 0,
+    keep_hourly: int = 0,
+    keep_daily: int = 0,
+    keep_weekly: int = 0,
+    keep_monthly: int = 0,
+    keep_yearly: int = 0,
+) -> int:
+    """Take a snapshot of every guest and dataset, then remove what the policies no longer keep."""
+    from fleet.backups import run
+    from fleet.backups.reading import read
+    from fleet.domains.backup.snapshots.plan import take
+    from fleet.render.backups import report_data, report_lines, taking_lines
+    from fleet.render.lines import show
+    from fleet.run import connected
+
+    inventory = _load(options)
+    subjects = _subjects(inventory, options, schedule)
+    keep = _keep(keep_last, keep_hourly, keep_daily, keep_weekly, keep_monthly, keep_yearly)
+    if options.check:
+        with connected(inventory) as shell:
+            reading = read(shell, inventory)
+        taking = take(subjects, reading.backups, run.new_name(label, reading))
+        show(taking_lines(taking))
+        return ExitCode.SOME_FAILED if taking.refused else ExitCode.DONE
+    with run.working(inventory, "backup.snapshot") as work:
+        report = run.snapshot(
+            work, subjects, label=label, keep=keep, allowed=yes_remove or None, jobs=options.jobs
+        )
+    if options.json:
+        print(json.dumps(report_data(report), indent=2))
+    else:
+        show(report_lines(report))
+    return report.exit_code
+
+
+@task(
+    *_SELECTION,
+    "check",
+    "json",
+    "jobs",
+    help={
+        "yes_remove": "agree to so many removals of one guest where the brake would stop them",
+        **_KEEP,
+    },
+)
+def rotate(
+    options: Options,
+    yes_remove: int = 0,
+    keep_last: int = 0,
+    keep_hourly: int = 0,
+    keep_daily: int = 0,
+    keep_weekly: int = 0,
+    keep_monthly: int = 0,
+    keep_yearly: int = 0,
+) -> int:
+    """Remove the snapshots that the policies no longer keep; --check says for each the rule that decides."""
+    from fleet.backups import run
+    from fleet.backups.reading import read
+    from fleet.domains.backup.snapshots import plan
+    from fleet.render.backups import decision_data, decision_lines, report_data, report_lines
+    from fleet.render.lines import show
+    from fleet.run import connected
+
+    inventory = _load(options)
+    subjects = _subjects(inventory, options)
+    keep = _keep(keep_last, keep_hourly, keep_daily, keep_weekly, keep_monthly, keep_yearly)
+    allowed = yes_remove or None
+    if options.check:
+        with connected(inventory) as shell:
+            reading = read(shell, inventory)
+        rotation = plan.rotate(reading.spec, subjects, reading.backups, keep=keep, allowed=allowed)
+        if options.json:
+            print(json.dumps(decision_data(rotation), indent=2))
+        else:
+            show(decision_lines(rotation))
+        return ExitCode.REFUSED if rotation.braked else ExitCode.DONE
+    with run.working(inventory, "backup.rotate") as work:
+        report = run.prune(work, subjects, keep=keep, allowed=allowed, jobs=options.jobs)
+    if options.json:
+        print(json.dumps(report_data(report), indent=2))
+    else:
+        show(report_lines(report))
+    return report.exit_code
+
+
+@task(*_SELECTION, "json", name="list", help={"archives": "vzdump archives, too; about a second more"})
+def list_(options: Options, archives: bool = False) -> int:
+    """List every snapshot of each guest and dataset: age, size, method, and whose it is if not fleet's."""
+    from zoneinfo import ZoneInfo
+
+    from fleet.backups.reading import read
+    from fleet.domains.backup.assemble import archive_items, items
+    from fleet.render.backups import item_data, item_lines
+    from fleet.render.lines import show
+    from fleet.run import connected
+
+    inventory = _load(options)
+    subjects = _subjects(inventory, options)
+    with connected(inventory) as shell:
+        reading = read(shell, inventory, archives=archives)
+    found = {
+        subject.name: (
+            *items(subject, reading.backups),
+            *(archive_items(subject, reading.backups) if archives and subject.vmid is not None else ()),
+        )
+        for subject in subjects
+    }
+    if options.json:
+        print(json.dumps(item_data(found, reading.backups.now), indent=2))
+    else:
+        show(item_lines(found, reading.backups.now, ZoneInfo(reading.spec.timezone)))
+    if not reading.backups.complete:
+        raise UsageError("the host's list was not whole: some snapshots may be missing here")
+    return ExitCode.DONE
+
+
+@task("inventory", "json")
+def coverage(options: Options) -> int:
+    """Show what is protected how; exit 3 where a volume or dataset is not, and hosts.yml gives no reason."""
+    from fleet.backups.reading import read
+    from fleet.domains.backup import coverage as covered
+    from fleet.render.backups import coverage_data, coverage_lines
+    from fleet.render.lines import show
+    from fleet.run import connected
+
+    inventory = _load(options)
+    with connected(inventory) as shell:
+        reading = read(shell, inventory, archives=True)
+    declared = {subject.vmid for subject in reading.spec.subjects}
+    rows = covered.coverage(
+        reading.spec,
+        reading.backups,
+        {each.name: each.directory for each in inventory.storage.datasets},
+        [guest for vmid, guest in sorted(reading.backups.guests.items()) if vmid not in declared],
+    )
+    if options.json:
+        print(json.dumps(coverage_data(rows), indent=2))
+    else:
+        show(coverage_lines(rows))
+    bad = any(row.state is covered.State.UNCOVERED or row.unproven for row in rows)
+    return ExitCode.SOME_FAILED if bad else ExitCode.DONE
+
+
+@task(
+    "inventory",
+    help={
+        "snapshot": "NAME@SNAPSHOT, as backup.list shows them",
+        "until": "the last day on which it may not be removed: 2027-01-31",
+    },
+)
+def pin(options: Options, snapshot: str, until: str = "") -> int:
+    """Keep a snapshot until a day, whatever its policy says."""
+    from datetime import date
+
+    try:
+        day = date.fromisoformat(until)
+    except ValueError:
+        raise UsageError(f"--until {until!r}: write the day as 2027-01-31") from None
+    return _pin(options, snapshot, day.isoformat())
+
+
+@task("inventory", help={"snapshot": "NAME@SNAPSHOT, as backup.list shows them"})
+def unpin(options: Options, snapshot: str) -> int:
+    """Let the policy decide again about a snapshot that was pinned."""
+    return _pin(options, snapshot, "-")
+
+
+def _pin(options: Options, text: str, until: str) -> int:
+    from fleet.backups import run
+    from fleet.core.plan import Part
+    from fleet.domains.backup.assemble import items
+    from fleet.domains.backup.snapshots import steps
+    from fleet.host.guarded import GOOD
+
+    inventory = _load(options)
+    name, at, wanted = text.partition("@")
+    subject = next((each for each in inventory.backups.subjects if each.name == name), None)
+    if not at or subject is None:
+        raise UsageError(f"{text!r}: write NAME@SNAPSHOT, a guest or dataset of hosts.yml and its snapshot")
+    with run.working(inventory, f"backup.pin {text}") as work:
+        reading = work.read()
+        there = items(subject, reading.backups)
+        item = next((each for each in there if each.name == wanted), None)
+        if item is None or not item.ours or not item.parts:
+            raise UsageError(_no_such(text, there, item is not None))
+        results = work.apply(Part((steps.pin(item, until),)), jobs=1)
+    if any(result.outcome not in GOOD for result in results):
+        print("\n".join(line for result in results for line in result.log))
+        return ExitCode.SOME_FAILED
+    print(f"{text} is no longer pinned" if until == "-" else f"{text} is pinned until {until}")
+    return ExitCode.DONE
+
+
+def _no_such(text: str, there: Sequence[object], known: bool) -> str:
+    if known:
+        return f"{text}: fleet pins only snapshots of its own on ZFS"
+    return f"{text}: there is no such snapshot; `inv backup.list` shows the {len(there)} that there are"
+
+
+def _load(options: Options) -> Inventory:
+    from fleet.inventory import load
+
+    return load(inventory_path(options))
+
+
+def _subjects(inventory: Inventory, options: Options, schedule: str = "") -> tuple[Subject, ...]:
+    """The guests and datasets that are meant; UsageError for none."""
+    from fleet.backups.choice import chosen
+
+    return chosen(inventory, options.limit, options.exclude, schedule)
+
+
+def _keep(*numbers: int) -> Keep | None:
+    from fleet.domains.backup.spec import Keep
+
+    if any(number < 0 for number in numbers):
+        raise UsageError("--keep-...: a number of backups, 0 or more")
+    names = ("last", "hourly", "daily", "weekly", "monthly", "yearly")
+    return Keep(**dict(zip(names, numbers, strict=True))) if any(numbers) else None
