@@ -249,10 +249,11 @@ def _subjects(inventory: Inventory, options: Options, schedule: str = "") -> tup
     return chosen(inventory, options.limit, options.exclude, schedule)
 
 
-def _keep(*numbers: int) -> Keep | None:
+def _keep(last: int, hourly: int, daily: int, weekly: int, monthly: int, yearly: int) -> Keep | None:
+    """The policy of the command line; None where it has none."""
     from fleet.domains.backup.spec import Keep
 
-    if any(number < 0 for number in numbers):
+    keep = Keep(last, hourly, daily, weekly, monthly, yearly)
+    if min(last, hourly, daily, weekly, monthly, yearly) < 0:
         raise UsageError("--keep-...: a number of backups, 0 or more")
-    names = ("last", "hourly", "daily", "weekly", "monthly", "yearly")
-    return Keep(**dict(zip(names, numbers, strict=True))) if any(numbers) else None
+    return None if keep == Keep() else keep
