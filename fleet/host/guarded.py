@@ -39,7 +39,7 @@ _MARK = "fleet: not as planned: "
 
 
 #: What a step's script can be sent besides prelude.sh; each may call what stands before it.
-_LIBRARIES = ("backup.sh", "send.sh", "restore.sh")
+_LIBRARIES = ("backup.sh", "dump.sh", "send.sh", "restore.sh")
 _FUNCTION = re.compile(r"^(fleet_\w+)\(\)", re.MULTILINE)
 
 

@@ -1,0 +1,20 @@
+"""Replicas: snapshots sent to another dataset or host, by guid, never by force; and what is kept there."""
+
+from fleet.domains.backup.replicas.compare import Side, common, divergence, sides
+from fleet.domains.backup.replicas.facts import ReplicaFacts, probes, read
+from fleet.domains.backup.replicas.plan import Pruning, Sending, prune, send, shown
+
+__all__ = [
+    "Pruning",
+    "ReplicaFacts",
+    "Sending",
+    "Side",
+    "common",
+    "divergence",
+    "probes",
+    "prune",
+    "read",
+    "send",
+    "shown",
+    "sides",
+]
