@@ -121,14 +121,14 @@ fleet_take_zfs() {
     fleet_failed=0
     fleet_error=$(mktemp) || return
     fleet_take_together "$@" 2>"$fleet_error" || {
-        [ $# -eq 1 ] || echo "fleet: apart $(tail -n 1 "$fleet_error")"
+        [ $# -eq 1 ] || echo "fleet: apart $(grep -m 1 . "$fleet_error")"
         for fleet_group; do
             [ $# -eq 1 ] || fleet_take_together "$fleet_group" 2>"$fleet_error" || {
                 fleet_failed=1
-                echo "fleet: failed $(fleet_who "$fleet_group") $(grep . "$fleet_error" | tail -n 1)"
+                echo "fleet: failed $(fleet_who "$fleet_group") $(grep -m 1 . "$fleet_error")"
             }
         done
-        [ $# -gt 1 ] || { fleet_failed=1; echo "fleet: failed $(fleet_who "$1") $(grep . "$fleet_error" | tail -n 1)"; }
+        [ $# -gt 1 ] || { fleet_failed=1; echo "fleet: failed $(fleet_who "$1") $(grep -m 1 . "$fleet_error")"; }
     }
     rm -f "$fleet_error"
     return "$fleet_failed"
@@ -245,12 +245,12 @@ fleet_one_snapshot() {
 fleet_removable() {
     fleet_one_snapshot "$1" || { echo "is no name of a snapshot of fleet's"; return 1; }
     fleet_recorded "$1" || { echo "is not in the record of what fleet made"; return 1; }
-    fleet_free "$1" "$2" "$(cat "$fleet_state/installation")"
+    fleet_loose "$1" "$2" "$(cat "$fleet_state/installation")"
 }
 
-# fleet_free PATH GUID OWNER: it is still the one that was meant, carries this mark (`any`: whatever mark), and nothing
+# fleet_loose PATH GUID OWNER: it is still the one that was meant, carries this mark (`any`: whatever mark), and nothing
 # holds it; says why not
-fleet_free() {
+fleet_loose() {
     zfs get -Hp -o property,value,source guid,userrefs,clones,fleet:owner,fleet:pinned -- "$1" 2>&1 |
         awk -F'\t' -v guid="$2" -v owner="$3" -v today="$(date -u +%Y-%m-%d)" '
             { value[$1] = $2; source[$1] = $3; said = said $0 }
@@ -287,7 +287,7 @@ fleet_drop_zfs_one() {
     fleet_said=$(zfs destroy "$2" 2>&1)
     if fleet_has "$2"; then
         fleet_record failed "${2#*@}" "$2" "$3"
-        echo "fleet: kept $2 $(printf '%s\n' "$fleet_said" | grep . | tail -n 1)"
+        echo "fleet: kept $2 $(printf '%s\n' "$fleet_said" | grep -m 1 .)"
         return 1
     fi
     fleet_record removed "${2#*@}" "$2" "$3"
@@ -319,7 +319,7 @@ fleet_drop_pct_one() {
     fi
     # One volume that cannot let go would leave the guest locked half way through (backup.md 3.5).
     for fleet_part; do
-        fleet_why=$(fleet_free "${fleet_part%=*}" "${fleet_part##*=}" any) || { echo "fleet: kept $fleet_vmid@$fleet_name ${fleet_part%=*} $fleet_why"; return 1; }
+        fleet_why=$(fleet_loose "${fleet_part%=*}" "${fleet_part##*=}" any) || { echo "fleet: kept $fleet_vmid@$fleet_name ${fleet_part%=*} $fleet_why"; return 1; }
     done
     fleet_record removing "$fleet_name" "$fleet_vmid@$fleet_name" - || return
     fleet_said=$("$fleet_tool" delsnapshot "$fleet_vmid" "$fleet_name" 2>&1)
