@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass, replace
 
 from . import conf, props, schema, storage_cfg
-from .conf import Config, Keys
+from .conf import Config, Keys, Section
 from .errors import Die
 from .props import FormatError
 from .sizes import format_size
@@ -106,7 +106,7 @@ def in_use(config: Config, volume: str) -> bool:
     return any(volume in conf.volumes(keys) for keys in sections)
 
 
-def add_unused(config: Config, volume: str) -> None:
+def add_unused(config: Section, volume: str) -> None:
     """Keep a volume as unusedN, with the lowest free number."""
     if volume in (value for key, value in config.keys.items() if key.startswith("unused")):
         return

@@ -164,7 +164,7 @@ def build(
                 ready = point.with_volume(point.volume, storage.size(point.volume))
             config.keys[point.key] = ready.text()
         root = mounts.parse("rootfs", config.keys["rootfs"]).volume
-        storage.fill(root, int(fill(storage.root_dir(root)) * _share(root)))
+        storage.fill(root, int(fill(storage.root_dir(root)) * share(root)))
         config.keys.setdefault("hostname", f"CT{vmid}")
         config.keys.setdefault("memory", "512")
         config.keys.setdefault("swap", "512")
@@ -180,7 +180,7 @@ def build(
         raise Die(f"unable to {verb} CT {vmid} - {error.message}", 255) from None
 
 
-def _share(volume: str) -> float:
+def share(volume: str) -> float:
     """Bytes on disk for a byte of the unpacked template.
 
     Ext4 rounds up to blocks, ZFS compresses (as the recordings measured).

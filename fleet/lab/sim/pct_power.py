@@ -29,6 +29,7 @@ _PRE_START_FAILED = (
     'lxc_init: 845 Failed to run lxc.hook.pre-start for container "{vmid}"\n'
     '__lxc_start: 2039 Failed to initialize container "{vmid}"\n'
 )
+_FREEZE_SECONDS, _FREEZE_SECONDS_FAST = 30.0, 2.0  # PVE::LXC::freeze; and in a lab that is not realistic
 _FIRST_BOOT, _FIRST_BOOT_COMPRESSED = 740_000, 176_000  # bytes, on ext4 and on ZFS
 
 
@@ -131,6 +132,23 @@ def stop_container(vmid: int, cost: str = "stop") -> None:
     costs.spend(cost)
     runtime.stop(vmid)
     after_stop(vmid)
+
+
+def freeze(vmid: int) -> None:
+    """Let a running container stand still; LXC gives up after a while and leaves the request in place."""
+    from . import cgroup
+
+    seconds = _FREEZE_SECONDS if machine.facts().get("realistic") else _FREEZE_SECONDS_FAST
+    if not cgroup.freeze(vmid, seconds):
+        raise Die("command failed: Operation not permitted")
+
+
+def thaw(vmid: int, out: Out) -> None:
+    """Let a container run again; a failure is only warned about."""
+    from . import cgroup
+
+    if not cgroup.thaw(vmid, _FREEZE_SECONDS_FAST):
+        out.write("command failed: Operation not permitted\n")
 
 
 def _check_running(vmid: int, title: str = "CT") -> None:

@@ -244,6 +244,13 @@ def template_path(volid: str) -> str:
     return found
 
 
+def real_path(volid: str) -> str:
+    """The path to open of a volume; nothing is looked up."""
+    from . import paths
+
+    return paths.real(path(volid))
+
+
 def root_dir(volid: str) -> str:
     """The directory with the files in a volume (a real path)."""
     store, name = _volume(volid)
@@ -310,6 +317,25 @@ def snapshot(volid: str, snap: str) -> None:
     """Take a snapshot."""
     store, name = _volume(volid)
     store.snapshot(name, snap)
+
+
+def snapshots(volid: str) -> list[str]:
+    """The snapshots of a volume on ZFS, the oldest first; none on other storages, which cannot replicate."""
+    from .storage_zfs import ZfsPool
+
+    store, name = _volume(volid)
+    return store.snapshots(name) if isinstance(store, ZfsPool) else []
+
+
+def newer_snapshots(volid: str, snap: str) -> list[str]:
+    """The snapshots of a volume on ZFS that are newer than one of them."""
+    known = snapshots(volid)
+    return known[known.index(snap) + 1 :] if snap in known else []
+
+
+def can_replicate(volid: str) -> bool:
+    """Whether a volume's storage can be replicated: ZFS only."""
+    return storage_cfg.get(parse_volid(volid)[0]).type == "zfspool"
 
 
 def rollback_possible(volid: str, snap: str) -> None:

@@ -17,7 +17,10 @@ EMPTY = 24 << 10  # what an empty ext4 file system has in use
 
 
 class Volume(NamedTuple):
-    """One entry of `pvesm list`: `size` in bytes, owner and base where there are."""
+    """One entry of `pvesm list`: `size` in bytes, owner and base where there are.
+
+    Of a backup also the first line of its notes, whether it is protected, and the kind of its guest.
+    """
 
     volid: str
     format: str
@@ -26,6 +29,9 @@ class Volume(NamedTuple):
     vmid: int | None = None
     ctime: int = 0
     parent: str | None = None
+    notes: str | None = None
+    protected: bool = False
+    subtype: str | None = None
 
 
 class Writer(Protocol):

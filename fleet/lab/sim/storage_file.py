@@ -11,7 +11,7 @@ import re
 import shutil
 import sys
 
-from . import ext4, machine, paths
+from . import archives, ext4, machine, paths
 from .errors import Die
 from .storage_base import EMPTY, Notes, Volume, Writer, full, make_image
 from .storage_cfg import Section
@@ -74,7 +74,13 @@ class Directory:
 
     def status(self) -> tuple[int, int, int]:
         """(total, available, used) bytes of the file system that the storage is on."""
-        return filesystem(self.section.path, sum(self.used(v.volid.partition(":")[2]) for v in self.images()))
+        images = sum(self.used(v.volid.partition(":")[2]) for v in self.images())
+        return filesystem(self.section.path, images + self._archived())
+
+    def _archived(self) -> int:
+        """Bytes of the backups, as they are said to be long."""
+        directory = self.subdir("backup")
+        return sum(os.stat(paths.real(f"{directory}/{name}")).st_size for name in listed(directory))
 
     def images(self) -> list[Volume]:
         """The images, as the directories have them."""
@@ -136,6 +142,8 @@ class Directory:
         del out
         parsed = self.parse(name)
         path = paths.real(self.path(name))
+        if parsed.vtype == "backup" and archives.protected(path):
+            raise Die(f"cannot remove protected volume '{name}' on '{self.section.id}'")
         if parsed.format == "subvol":
             shutil.rmtree(path, ignore_errors=True)
         elif os.path.isfile(path):
@@ -143,6 +151,8 @@ class Directory:
         else:
             print(f"disk image '{paths.node(path)}' does not exist", file=sys.stderr)
             return
+        if parsed.vtype == "backup":
+            archives.remove_companions(path)
         if parsed.vtype == "images":
             self.notes.remove(name)
             if not os.listdir(os.path.dirname(path)):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 
-from . import paths
+from . import archives, paths
 from .storage_base import Backend, Volume
 from .storage_file import Directory
 from .storage_names import BACKUP, ISO, TEMPLATE
@@ -30,10 +30,28 @@ def listed(store: Backend, kind: str, vmid: int | None) -> list[Volume]:
         fmt, owner = read
         if vmid is not None and owner != vmid:
             continue
-        found.append(
-            Volume(f"{store.section.id}:{kind}/{name}", fmt, kind, info.st_size, owner, int(info.st_ctime))
+        volume = Volume(
+            f"{store.section.id}:{kind}/{name}", fmt, kind, info.st_size, owner, int(info.st_ctime)
         )
+        found.append(_backup(volume, f"{directory}/{name}") if kind == "backup" else volume)
     return found
+
+
+def _backup(volume: Volume, path: str) -> Volume:
+    """A backup with what its name and the files beside it say."""
+    known = archives.info(os.path.basename(path))
+    notes = None
+    try:
+        with open(paths.real(f"{path}.notes"), encoding="utf-8", errors="replace") as file:
+            notes = file.readline().rstrip("\n")
+    except FileNotFoundError:
+        pass
+    return volume._replace(
+        ctime=known.ctime if known and known.ctime is not None else volume.ctime,
+        subtype=known.kind if known else "unknown",
+        notes=notes,
+        protected=archives.protected(paths.real(path)),
+    )
 
 
 def _read(name: str, kind: str) -> tuple[str, int | None] | None:

@@ -192,6 +192,10 @@ class ZfsPool:
                     dataset, "refquota"
                 )
 
+    def snapshots(self, name: str) -> list[str]:
+        """The snapshots of a volume, the oldest first."""
+        return [full_name.partition("@")[2] for full_name in load().snaps(self._dataset(name))]
+
     def rollback_possible(self, name: str, snap: str) -> None:
         """Refuse a snapshot that is not the newest one."""
         dataset, volid = self._dataset(name), f"{self.section.id}:{name}"

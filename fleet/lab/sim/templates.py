@@ -9,12 +9,11 @@ from __future__ import annotations
 
 import io
 import os
-import struct
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-_ZSTD_MAGIC, _SKIPPABLE, _BLOCK = 0xFD2FB528, 0x184D2A50, 128 << 10
+from . import packing
 
 
 @dataclass(frozen=True)
@@ -145,99 +144,15 @@ def distribution(template: str) -> Distribution | None:
 def write(path: str, template: str, size: int) -> None:
     """Write the archive for a template name, `size` bytes long (sparse; never shorter than it must be)."""
     raw = archive(template)
-    if template.endswith(".zst"):
-        packed = _zstd(raw)
-    elif template.endswith(".xz"):
-        import lzma
-
-        packed = lzma.compress(raw, preset=0)
-    elif template.endswith(".gz"):
-        import gzip
-
-        packed = gzip.compress(raw, 1)
-    else:
-        packed = raw
-    temporary = f"{path}.tmp.{os.getpid()}"
-    with open(temporary, "wb") as file:
-        file.write(packed)
-        _pad(file, template, size - len(packed))
-    os.rename(temporary, path)
-
-
-def _pad(file: io.BufferedWriter, template: str, missing: int) -> None:
-    """Lengthen an archive with a hole that its format allows at the end."""
-    if missing <= 8:
-        return
-    if template.endswith(".zst"):
-        file.write(struct.pack("<II", _SKIPPABLE, missing - 8))
-        missing -= 8
-    elif template.endswith(".xz"):
-        missing -= (file.tell() + missing) % 4  # stream padding comes in words
-    file.truncate(file.tell() + missing)
+    packed = packing.raw_frame(raw) if template.endswith(".zst") else packing.pack(raw, template)
+    packing.write(path, packed, size, template)
 
 
 def unpack(path: str, target: str) -> int:
     """Unpack an archive into a directory; the bytes of its tar stream. OSError, ValueError if it is none."""
-    import tarfile
-
-    raw = _expand(path)
-    try:
-        with tarfile.open(fileobj=io.BytesIO(raw)) as tar:
-            # Python before 3.11.4 (Debian 12's is 3.11.2) has no filters, and needs none.
-            tar.extraction_filter = getattr(tarfile, "tar_filter", None)
-            tar.extractall(target)  # noqa: S202 - the archive is ours
-    except tarfile.TarError as error:
-        raise ValueError(str(error)) from None
+    raw = packing.expand(path)
+    packing.extract(raw, target)
     return len(raw)
-
-
-def _expand(path: str) -> bytes:
-    """The tar stream in an archive, whose first bytes say how it is packed."""
-    with open(path, "rb") as file:
-        head = file.read(6)
-        file.seek(0)
-        if head[:4] == struct.pack("<I", _ZSTD_MAGIC):
-            return _unzstd(file)
-        packed = file.read(64 << 20)  # what follows is a hole
-    if head == b"\xfd7zXZ\0":
-        import lzma
-
-        try:
-            return lzma.LZMADecompressor().decompress(packed)
-        except lzma.LZMAError as error:
-            raise ValueError(str(error)) from None
-    if head[:2] == b"\x1f\x8b":
-        import zlib
-
-        try:
-            return zlib.decompressobj(31).decompress(packed)
-        except zlib.error as error:
-            raise ValueError(str(error)) from None
-    return packed
-
-
-def _zstd(raw: bytes) -> bytes:
-    """A zstd frame (RFC 8878) of raw blocks: no window, no checksum, content size of 8 bytes."""
-    blocks = [raw[i : i + _BLOCK] for i in range(0, len(raw), _BLOCK)]
-    out = [struct.pack("<IBBQ", _ZSTD_MAGIC, 0xC0, 0x38, len(raw))]
-    for number, block in enumerate(blocks):
-        last = number == len(blocks) - 1
-        out += [(len(block) << 3 | last).to_bytes(3, "little"), block]
-    return b"".join(out)
-
-
-def _unzstd(file: io.BufferedReader) -> bytes:
-    """What _zstd packed; ValueError for a frame with compressed blocks."""
-    _, descriptor, _, _ = struct.unpack("<IBBQ", file.read(14))
-    if descriptor != 0xC0:
-        raise ValueError("not a template of the lab")
-    out = []
-    last = 0
-    while not last:
-        header = int.from_bytes(file.read(3), "little")
-        last = header & 1
-        out.append(file.read(header >> 3))
-    return b"".join(out)
 
 
 # --- the tree ---
