@@ -1,4 +1,4 @@
-"""Is everything backed up? Each volume and dataset is protected, excluded with a reason, or uncovered. Pure."""
+"""Is everything backed up? Each volume is protected, excluded with a reason, or uncovered. Pure."""
 
 from __future__ import annotations
 

@@ -20,7 +20,7 @@ _NO_SNAPSHOT = frozenset({"create", "destroyed", "disk", "migrate", "rollback"})
 
 @dataclass(frozen=True, slots=True)
 class Taking:
-    """What a run takes: the steps, each subject's method, and why others get nothing (`refused`: a failure)."""
+    """What a run takes: the steps, each subject's method, and why others get nothing."""
 
     part: Part
     name: str
@@ -115,8 +115,8 @@ def rotate(
 ) -> Rotation:
     """What goes. `failed`: subjects that lose nothing. `keep`: instead of each subject's own policy.
 
-    `allowed`: so many removals of a subject the operator has agreed to. `common`: by subject and snapshot, why
-    a replica still needs it.
+    `allowed`: so many removals of a subject the operator has agreed to. `common`: by subject and snapshot,
+    why a replica still needs it.
     """
     decisions: dict[str, tuple[Decision, ...]] = {}
     braked: dict[str, str] = {}
@@ -127,7 +127,7 @@ def rotate(
         if policy is None:
             continue
         there = items(subject, facts)
-        made = _decided(spec, subject, there, facts, policy, this_run, (common or {}).get(subject.name, {}))
+        made = _decided(spec, there, facts, policy, this_run, (common or {}).get(subject.name, {}))
         if subject.name in failed or not facts.complete:
             why = "its snapshot failed" if facts.complete else "the host's answer was not whole"
             made = tuple(Decision(each.id, False, f"{why}: nothing is removed") for each in made)
@@ -152,7 +152,6 @@ def rotate(
 
 def _decided(
     spec: BackupSpec,
-    subject: Subject,
     there: Iterable[Item],
     facts: BackupFacts,
     keep: Keep,
