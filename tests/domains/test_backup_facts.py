@@ -1,0 +1,96 @@
+"""What the probes' answers mean, and when they mean that nothing may be removed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import pytest
+
+from fleet.core.probe import Answer
+from fleet.domains.backup.facts import probes, read
+
+SNAPSHOT = "tank/guests/subvol-101-disk-0@fleet-daily-20261122t070000z"
+LINE = f"{SNAPSHOT}\t123456\t77\t1795330800\t1024\t4096\t0\t-\tabc\tfleet-daily-20261122t070000z\t-"
+
+
+def answers(**texts: str | Answer) -> Mapping[str, Answer]:
+    given = {
+        "clock": "1795370000\nAmerica/New_York\n",
+        "zfs-datasets": "tank\ntank/guests\ntank/guests/subvol-101-disk-0\n",
+        "zfs-pools": "tank\tONLINE\t12\t1000\n",
+        "zfs-snapshots": f"{LINE}\n",
+        "zfs-marked": "",
+        "backup-installation": "abc\n",
+        "backup-record": f"{SNAPSHOT}\n",
+        "backup-proven": "plex 1795000000\nplex 1795300000\n",
+        **{name.replace("_", "-"): value for name, value in texts.items()},
+    }
+    return {name: Answer(value, 0) if isinstance(value, str) else value for name, value in given.items()}
+
+
+def test_every_answer_becomes_a_value() -> None:
+    facts = read(answers(), {})
+    (snapshot,) = facts.snapshots["tank/guests/subvol-101-disk-0"]
+    assert (snapshot.path, snapshot.guid, snapshot.createtxg, snapshot.owner) == (
+        SNAPSHOT,
+        "123456",
+        77,
+        "abc",
+    )
+    assert snapshot.clones == ()
+    assert snapshot.pinned == ""
+    assert facts.pools["tank"].capacity == 12
+    assert facts.recorded == {SNAPSHOT}
+    assert facts.proven == {"plex": 1795300000}
+    assert (facts.now, facts.timezone, facts.installation) == (1795370000, "America/New_York", "abc")
+    assert facts.complete
+
+
+def test_snapshots_come_in_the_order_in_which_they_were_made() -> None:
+    later = LINE.replace("\t77\t", "\t99\t").replace("20261122", "20261120")
+    facts = read(answers(zfs_snapshots=f"{later}\n{LINE}\n"), {})
+    assert [each.createtxg for each in facts.snapshots["tank/guests/subvol-101-disk-0"]] == [77, 99]
+
+
+def test_a_snapshot_that_two_listings_show_is_there_once() -> None:
+    facts = read(answers(zfs_snapshots=f"{LINE}\n{LINE}\n"), {})
+    assert len(facts.snapshots["tank/guests/subvol-101-disk-0"]) == 1
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"zfs_snapshots": Answer(f"{LINE}\n", 1)},
+        {"zfs_datasets": Answer("tank\n", 1)},
+        {"zfs_marked": Answer("", 1)},
+        {"zfs_snapshots": f"{LINE[:40]}\n"},
+        {"zfs_snapshots": f"{LINE}\textra\n"},
+        {"zfs_snapshots": LINE.replace("\t77\t", "\tmany\t") + "\n"},
+        {"zfs_snapshots": "warning: something\n" + LINE + "\n"},
+    ],
+)
+def test_a_listing_that_failed_or_is_not_understood_is_not_complete(changed: dict[str, str | Answer]) -> None:
+    assert not read(answers(**changed), {}).complete
+
+
+def test_a_mark_that_a_snapshot_may_only_have_inherited_is_none() -> None:
+    for marked in ("tank\n", "tank/guests/subvol-101-disk-0\n"):
+        facts = read(answers(zfs_marked=marked), {})
+        (snapshot,) = facts.snapshots["tank/guests/subvol-101-disk-0"]
+        assert snapshot.owner == ""
+    (snapshot,) = read(answers(zfs_marked="tank/other\n"), {}).snapshots["tank/guests/subvol-101-disk-0"]
+    assert snapshot.owner == "abc"
+
+
+def test_a_node_without_zfs_has_nothing_to_list_and_that_is_complete() -> None:
+    nothing = Answer("", 127)
+    facts = read(
+        answers(zfs_pools=nothing, zfs_datasets=nothing, zfs_snapshots=nothing, zfs_marked=nothing), {}
+    )
+    assert facts.complete
+    assert not facts.snapshots
+
+
+def test_names_of_datasets_are_words_in_the_script() -> None:
+    texts = {probe.name: probe.sh for probe in probes(["tank/data", "tank/it's"])}
+    assert "'tank/it'\"'\"'s'" in texts["zfs-snapshots"]
