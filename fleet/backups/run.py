@@ -6,20 +6,22 @@ import os
 import re
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 from fleet.backups.reading import Reading, read
 from fleet.core.errors import ExitCode, UsageError
 from fleet.core.plan import Part, Plan, join
+from fleet.core.probe import Probe
+from fleet.domains.backup import replicas
 from fleet.domains.backup.assemble import items
 from fleet.domains.backup.method import Method
 from fleet.domains.backup.names import snapshot_name
 from fleet.domains.backup.retention import Decision
 from fleet.domains.backup.snapshots.plan import Rotation, Taking, rotate, take, taken
-from fleet.domains.backup.spec import Keep, Subject
+from fleet.domains.backup.spec import BackupSpec, Keep, Subject
 from fleet.host.apply import Result, Watcher, apply
 from fleet.host.journal import Journal
 from fleet.host.lock import NodeLock
@@ -28,6 +30,8 @@ from fleet.inventory import Inventory
 from fleet.render.lines import is_terminal
 from fleet.render.run import watching
 from fleet.run import connected, settled
+
+Showing = AbstractContextManager[Watcher]
 
 _SAID = re.compile(r"fleet: (?P<what>[a-z]+) (?P<who>\S+) ?(?P<text>.*)")
 
@@ -79,14 +83,19 @@ class Work:
             lambda reading: reading.facts.jobs,
         )
 
-    def apply(self, *parts: Part, jobs: int, quiet: bool = True) -> tuple[Result, ...]:
-        """The results of the steps of these parts; `quiet`: nothing is shown but on a terminal."""
+    def apply(
+        self, *parts: Part, jobs: int, quiet: bool = True, show: Callable[[], Showing] | None = None
+    ) -> tuple[Result, ...]:
+        """The results of the steps of these parts; `quiet`: nothing is shown but on a terminal.
+
+        `show`: shows them in another way.
+        """
         plan = join(self.inventory.node.name, parts)
         if not plan:
             return ()
         self._parts += 1
         run = f"{self._run}-{self._parts}"
-        with _watching(plan, quiet=quiet) as watcher:
+        with show() if show else _watching(plan, quiet=quiet) as watcher:
             return apply(
                 self.shell,
                 plan,
@@ -126,10 +135,18 @@ def snapshot(
     name = new_name(label, before)
     taking = take(subjects, before.backups, name)
     results = work.apply(taking.part, jobs=jobs)
-    after = work.read() if results else before
+    more = replica_probes(before.spec)
+    after = work.read(more=more) if results or more else before
     failed = _failed(taking, results, subjects, after)
     rotation = rotate(
-        after.spec, subjects, after.backups, this_run=name, failed=failed, keep=keep, allowed=allowed
+        after.spec,
+        subjects,
+        after.backups,
+        this_run=name,
+        failed=failed,
+        keep=keep,
+        allowed=allowed,
+        common=needed_by_replicas(after, subjects),
     )
     report = _rotated(work, rotation, subjects, after, jobs)
     said = [line for result in results for line in result.log]
@@ -160,8 +177,15 @@ def prune(
 ) -> Report:
     """Remove what the policies no longer keep, and take nothing."""
     began = time.monotonic()
-    reading = work.read()
-    rotation = rotate(reading.spec, subjects, reading.backups, keep=keep, allowed=allowed)
+    reading = work.read(more=replica_probes(work.inventory.backups))
+    rotation = rotate(
+        reading.spec,
+        subjects,
+        reading.backups,
+        keep=keep,
+        allowed=allowed,
+        common=needed_by_replicas(reading, subjects),
+    )
     report = _rotated(work, rotation, subjects, reading, jobs)
     return Report(
         name="",
@@ -173,6 +197,17 @@ def prune(
         seconds=time.monotonic() - began,
         executions=work.shell.executions,
     )
+
+
+def replica_probes(spec: BackupSpec) -> tuple[Probe, ...]:
+    """What `needed_by_replicas` has to be read for."""
+    return replicas.probes(spec.replicas.values())
+
+
+def needed_by_replicas(reading: Reading, subjects: Sequence[Subject]) -> Mapping[str, Mapping[str, str]]:
+    """The snapshots that replicas still need, by subject and name, of a reading with `replica_probes`."""
+    found = replicas.read(reading.answers, reading.spec.replicas.values())
+    return replicas.common(reading.spec, subjects, reading.backups, found)
 
 
 def new_name(label: str, reading: Reading) -> str:

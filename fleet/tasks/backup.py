@@ -106,8 +106,15 @@ def rotate(
     allowed = yes_remove or None
     if options.check:
         with connected(inventory) as shell:
-            reading = read(shell, inventory)
-        rotation = plan.rotate(reading.spec, subjects, reading.backups, keep=keep, allowed=allowed)
+            reading = read(shell, inventory, more=run.replica_probes(inventory.backups))
+        rotation = plan.rotate(
+            reading.spec,
+            subjects,
+            reading.backups,
+            keep=keep,
+            allowed=allowed,
+            common=run.needed_by_replicas(reading, subjects),
+        )
         if options.json:
             print(json.dumps(decision_data(rotation), indent=2))
         else:

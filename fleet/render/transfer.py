@@ -1,0 +1,118 @@
+"""Transfers as they go on: on a terminal a bar with rate and time left, in a pipe a line for each."""
+
+from __future__ import annotations
+
+import re
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from fleet.core.plan import Step
+from fleet.host.apply import Result, Watcher
+from fleet.render.lines import Line, is_terminal, printable, show
+from fleet.render.run import stopping_text
+
+#: What a transfer says of itself: fleet/host/send.sh, and vzdump of a VM (PVE/VZDump/QemuServer.pm).
+_SENT = re.compile(r"fleet: sent (?P<done>\d+) (?P<total>\d+)")
+_PERCENT = re.compile(r"INFO:\s+(?P<percent>\d+)% \(.*")
+
+
+def progress(line: str) -> tuple[int, int] | None:
+    """How much of how much, in bytes or in percent; None for a line that says nothing of it."""
+    if match := _SENT.fullmatch(line.strip()):
+        return int(match["done"]), int(match["total"])
+    if match := _PERCENT.fullmatch(line.strip()):
+        return int(match["percent"]), 100
+    return None
+
+
+@contextmanager
+def transferring() -> Iterator[Watcher]:
+    """A watcher of transfers, which shows them on stderr while the block runs."""
+    if is_terminal(sys.stderr):
+        with _bars() as watcher:
+            yield watcher
+    else:
+        yield _plain()
+
+
+def ended_line(result: Result) -> Line:
+    """How one transfer ended."""
+    return Line(
+        f"{result.outcome:<11} {result.step.subject}: {result.step.action}  {result.seconds:.1f} s",
+        "green" if result.outcome == "done" else "yellow",
+    )
+
+
+def _plain() -> Watcher:
+    lock = threading.Lock()
+
+    def tell(line: Line) -> None:
+        with lock:
+            show([line], sys.stderr)
+
+    return Watcher(
+        started=lambda _step: None,
+        said=lambda _step, _line: None,
+        ended=lambda result: tell(ended_line(result)),
+        stopping=lambda running: tell(Line(stopping_text(running))),
+    )
+
+
+@contextmanager
+def _bars() -> Iterator[Watcher]:
+    from rich.console import Console  # noqa: PLC0415 - rich costs 0.1 s, which a pipe need not pay
+    from rich.progress import (  # noqa: PLC0415
+        BarColumn,
+        DownloadColumn,
+        Progress,
+        TaskID,
+        TextColumn,
+        TimeElapsedColumn,
+        TimeRemainingColumn,
+        TransferSpeedColumn,
+    )
+
+    console = Console(stderr=True, highlight=False)
+    bars = Progress(
+        TextColumn("{task.description}", markup=False),
+        BarColumn(bar_width=20),
+        DownloadColumn(binary_units=True),
+        TransferSpeedColumn(),
+        TimeRemainingColumn(compact=True),
+        TimeElapsedColumn(),
+        console=console,
+        transient=True,
+    )
+    rows: dict[str, TaskID] = {}
+    lock = threading.Lock()
+    with bars:
+
+        def started(step: Step) -> None:
+            with lock:
+                rows[step.id] = bars.add_task(f"{step.subject}: {step.action}", total=None)
+
+        def said(step: Step, line: str) -> None:
+            there = progress(line)
+            with lock:
+                if step.id not in rows:
+                    return
+                if there:
+                    done, total = there
+                    bars.update(rows[step.id], completed=min(done, total), total=total)
+                elif line.strip():
+                    text = f"{step.subject}: {step.action}: {printable(line.strip())}"
+                    bars.update(rows[step.id], description=text[: max(20, console.width - 70)])
+
+        def ended(result: Result) -> None:
+            with lock:
+                if result.step.id in rows:
+                    bars.remove_task(rows.pop(result.step.id))
+                line = ended_line(result)
+                console.print(line.text, style=line.style or None, markup=False, soft_wrap=True)
+
+        def stopping(running: int) -> None:
+            console.print(stopping_text(running), style="yellow")
+
+        yield Watcher(started, said, ended, stopping)
