@@ -9,7 +9,7 @@ import sys
 
 from invoke.collection import Collection
 
-from fleet.tasks import backup, check, init, inventory, lab, provision
+from fleet.tasks import backup, backup_copies, check, init, inventory, lab, provision
 from fleet.tasks.cli import Task
 from fleet.tasks.program import take_over
 
@@ -41,6 +41,8 @@ namespace = Collection(
         backup.coverage,
         backup.pin,
         backup.unpin,
+        backup_copies.dump,
+        backup_copies.send,
     ),
     _group("inventory", check.check, inventory.schema, inventory.reference),
     _group("lab", lab.status, lab.up, lab.down, lab.reset, lab.shell, lab.exec_, lab.fault),
