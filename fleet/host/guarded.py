@@ -39,14 +39,14 @@ _MARK = "fleet: not as planned: "
 
 
 #: What a step's script can be sent besides prelude.sh; each may call what stands before it.
-_LIBRARIES = ("backup.sh", "dump.sh", "send.sh", "restore.sh")
+_LIBRARIES = ("backup.sh", "dump.sh", "send.sh", "restore.sh", "schedule.sh")
 _FUNCTION = re.compile(r"^(fleet_\w+)\(\)", re.MULTILINE)
 
 
 @cache
 def prelude() -> str:
     """The functions that guards and actions may call on the host."""
-    return _text("prelude.sh")
+    return library("prelude.sh")
 
 
 def guarded(step: Step) -> str:
@@ -71,16 +71,17 @@ def _libraries(step: Step) -> tuple[str, ...]:
     commands = (*step.do, *(check.command for check in (*step.done, *step.expect)))
     called = {each.words[0] for each in commands}
     last = max((number for number, names in enumerate(_defined()) if names & called), default=-1)
-    return tuple(_text(name) for name in _LIBRARIES[: last + 1])
+    return tuple(library(name) for name in _LIBRARIES[: last + 1])
 
 
 @cache
 def _defined() -> tuple[frozenset[str], ...]:
-    return tuple(frozenset(_FUNCTION.findall(_text(name))) for name in _LIBRARIES)
+    return tuple(frozenset(_FUNCTION.findall(library(name))) for name in _LIBRARIES)
 
 
 @cache
-def _text(name: str) -> str:
+def library(name: str) -> str:
+    """A file of shell functions that stands beside this one."""
     return files("fleet.host").joinpath(name).read_text(encoding="utf-8")
 
 
