@@ -52,3 +52,8 @@ def pve_major() -> int:
 def quirk(name: str) -> bool:
     """Whether the machine is said to have this defect."""
     return name in facts().get("quirks", ())
+
+
+def zfs_version() -> str:
+    """The OpenZFS of the node, as `2.3.4-pve1`."""
+    return str(facts().get("packages", {}).get("zfsutils-linux", "2.3.4-pve1"))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable
 
+from . import machine
 from . import zfs_change as change
 from . import zfs_ops as ops
 from .zfs_names import need
@@ -156,14 +157,15 @@ def _inherit(args: list[str]) -> int:
         """Inherit in one dataset, and below it with -r."""
         below = tree.below(dataset) if ("r", "") in found and "@" not in dataset else []
         for one in [dataset, *below]:
-            change.inherit(tree, one, name)
+            change.inherit(tree, one, name, received)
 
     return _each(rest[1:], act)
 
 
 def _version(args: list[str]) -> int:
     options("version", args, "")
-    print("zfs-2.3.4-pve1\nzfs-kmod-2.3.4-pve1")
+    version = machine.zfs_version()
+    print(f"zfs-{version}\nzfs-kmod-{version}")
     return 0
 
 
@@ -179,12 +181,12 @@ _VERBS: dict[str, Callable[[list[str]], int]] = {
 _ELSEWHERE = {
     "bookmark": "zfs_snapshots.bookmark",
     "destroy": "zfs_destroy.destroy",
-    "get": "zfs_list.show_get",
-    "hold": "zfs_snapshots.hold",
-    "holds": "zfs_snapshots.holds",
+    "get": "zfs_get.show_get",
+    "hold": "zfs_holds.hold",
+    "holds": "zfs_holds.holds",
     "list": "zfs_list.show_list",
     "mount": "zfs_mount.mount",
-    "release": "zfs_snapshots.release",
+    "release": "zfs_holds.release",
     "rollback": "zfs_snapshots.rollback",
     "snapshot": "zfs_snapshots.snapshot",
     "unmount": "zfs_mount.unmount",

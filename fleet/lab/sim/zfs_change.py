@@ -7,39 +7,38 @@ import re
 
 from . import paths, zfs_data
 from .zfs_names import busy_check, check_name, reservation_for, valid_props
-from .zfs_ops import create_ancestors, rename_snapshot
+from .zfs_ops import check_parent, create_ancestors, rename_snapshot
 from .zfs_props import ZERO_IS_NONE
 from .zfs_tree import Tree, ZfsError
 
 
 def rename(tree: Tree, old: str, new: str, *, recursive: bool = False, parents: bool = False) -> None:
-    """Give a dataset (with everything below it) or a snapshot another name."""
-    what = f"cannot rename '{old}'"
+    """Give a dataset (with everything below it) or a snapshot another name; guids stay."""
     if "@" in old:
-        _rename_one_snapshot(
-            tree, what, old, new if "@" in new else f"{old.partition('@')[0]}@{new}", recursive
-        )
+        _rename_snapshots(tree, old, new, recursive)
         return
-    check_name(f"cannot rename to '{new}'", new, "")
+    if old == new:
+        return
+    to, what = f"cannot rename to '{new}'", f"cannot rename '{old}'"
+    check_name(to, new, "")
+    if parents:
+        create_ancestors(tree, new)
+    check_parent(tree, new)
     if new.partition("/")[0] != old.partition("/")[0]:
-        raise ZfsError(f"{what}: datasets must be within same pool")
+        raise ZfsError(f"{to}: datasets must be within same pool")
     if "/" not in old:
         raise ZfsError(f"{what}: operation does not apply to pools")
     if new.startswith(old + "/"):
-        raise ZfsError(f"{what}: New dataset name cannot be a descendant of current dataset name")
-    if parents:
-        create_ancestors(tree, new)
-    parent = new.rpartition("/")[0]
-    if parent not in tree.datasets:
-        raise ZfsError(f"{what}: parent does not exist" if parent else f"{what}: missing dataset name")
+        raise ZfsError(f"{to}: New dataset name cannot be a descendant of current dataset name")
     if new in tree.datasets:
         raise ZfsError(f"{what}: dataset already exists")
-    busy_check(old, what)
+    where = tree.datasets[old]["mounted"]
+    busy_check(old, f"cannot unmount '{where}': pool or" if where else f"{what}:")
     remount = [n for n in [old, *tree.below(old)] if tree.datasets[n]["mounted"]]
     for name in reversed(remount):
         _leave_mountpoint(tree, name)
-    for table in (tree.datasets, tree.snapshots, tree.bookmarks):
-        for name in [n for n in table if re.match(re.escape(old) + r"(?:[/@#]|$)", n)]:
+    for table in (tree.datasets, tree.bookmarks):
+        for name in [n for n in table if re.match(re.escape(old) + r"(?:[/#]|$)", n)]:
             table[new + name[len(old) :]] = table.pop(name)
     for node in tree.datasets.values():
         if node["origin"] and re.match(re.escape(old) + r"[/@]", node["origin"]):
@@ -57,16 +56,27 @@ def _leave_mountpoint(tree: Tree, name: str) -> None:
         os.rmdir(place)
 
 
-def _rename_one_snapshot(tree: Tree, what: str, old: str, new: str, recursive: bool) -> None:
+def _rename_snapshots(tree: Tree, old: str, given: str, recursive: bool) -> None:
     """Rename a snapshot within its dataset, or in the datasets below it too."""
-    if old.partition("@")[0] != new.partition("@")[0]:
-        raise ZfsError(f"{what}: snapshots must be part of same dataset")
-    check_name(f"cannot rename to '{new}'", new, "s")
-    base, label, target = old.partition("@")[0], old.partition("@")[2], new.partition("@")[2]
+    base, _, label = old.partition("@")
+    new = given if "@" in given and given[0] != "@" else f"{base}@{given.lstrip('@')}"
+    if base != new.partition("@")[0]:
+        raise ZfsError(f"cannot rename to '{given}': snapshots must be part of same dataset")
+    check_name(f"cannot rename to '{given}'", new, "s")
+    if old == new:
+        return
+    target = new.partition("@")[2]
     bases = [base, *tree.below(base)] if recursive else [base]
     for one in bases:
-        if f"{one}@{target}" in tree.snapshots:
-            raise ZfsError(f"{what}: dataset already exists")
+        if f"{one}@{label}" in tree.snapshots and f"{one}@{target}" in tree.snapshots:
+            raise ZfsError(
+                f"cannot rename '{one}@{label}': "
+                + (
+                    "a child dataset already has a snapshot with the new name"
+                    if recursive
+                    else "dataset already exists"
+                )
+            )
     for one in bases:
         if f"{one}@{label}" in tree.snapshots:
             rename_snapshot(tree, f"{one}@{label}", f"{one}@{target}")
@@ -90,6 +100,8 @@ def set_props(tree: Tree, name: str, given: dict[str, str]) -> None:
     moves = _moved_by(tree, name, props) if kind == "filesystem" else []
     for one in reversed(moves):
         _leave_mountpoint(tree, one)
+    if kind == "snapshot":
+        tree.snapshots.changed(name)
     node["props"].update(props)
     tree.touched()
     for one in moves:
@@ -127,16 +139,17 @@ def _check_space(tree: Tree, name: str, what: str, key: str, value: str) -> None
         )
 
 
-def inherit(tree: Tree, name: str, key: str) -> None:
-    """Drop the local value of a property."""
-    node = tree.find(name)
-    assert node is not None
-    if key == "mountpoint" and key in node["props"]:
-        moves = _moved_by(tree, name, {"mountpoint": ""})
-        for one in reversed(moves):
-            _leave_mountpoint(tree, one)
-        node["props"].pop(key)
-        for one in moves:
-            zfs_data.mount(tree, one)
+def inherit(tree: Tree, name: str, key: str, received: bool = False) -> None:
+    """Drop the local value of a property; the received one counts again only with `received`."""
+    node = tree.snapshots.changed(name) if "@" in name else tree.datasets[name]
+    moves = _moved_by(tree, name, {"mountpoint": ""}) if key == "mountpoint" and "@" not in name else []
+    for one in reversed(moves):
+        _leave_mountpoint(tree, one)
     node["props"].pop(key, None)
+    hidden = set(node.get("hidden", ())) - {key}
+    if not received and key in node.get("received", {}):
+        hidden.add(key)
+    node["hidden"] = sorted(hidden)
     tree.touched()
+    for one in moves:
+        zfs_data.mount(tree, one)

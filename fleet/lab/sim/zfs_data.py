@@ -12,8 +12,8 @@ from __future__ import annotations
 import os
 import re
 
-from . import paths
-from .zfs_tree import EMPTY, Tree, ZfsError, new_guid
+from . import paths, zfs_control
+from .zfs_tree import EMPTY, Tree, ZfsError, files_of, new_block
 
 
 def store(guid: str) -> str:
@@ -52,6 +52,7 @@ def mount(tree: Tree, name: str) -> bool:
     else:
         os.mkdir(place, 0o755)
     node["mounted"] = where
+    zfs_control.appear(tree, name)
     return True
 
 
@@ -65,6 +66,7 @@ def unmount(tree: Tree, name: str) -> bool:
         unmount(tree, other)
     place, kept = paths.real(where), store(node["guid"])
     os.makedirs(os.path.dirname(kept), exist_ok=True)
+    zfs_control.vanish(place)
     if os.path.isdir(place):
         os.rename(place, kept)
     under = kept + ".under"
@@ -85,76 +87,21 @@ def mounted_below(tree: Tree, where: str) -> list[str]:
 def files(tree: Tree, name: str) -> str:
     """The directory where the files of a dataset or snapshot are now."""
     if "@" in name:
-        return store(tree.snapshots[name]["guid"])
+        return store(files_of(tree.snapshots[name]))
     node = tree.datasets[name]
     return paths.real(node["mounted"]) if node["mounted"] else store(node["guid"])
 
 
-def copy(tree: Tree, source: str, target: str) -> None:
-    """Copy the files of a dataset or snapshot to the directory `target`.
-
-    Without those of file systems mounted inside.
-    """
-    import shutil
-
-    start = files(tree, source)
-    skip: set[str] = set()
-    where = tree.datasets[source]["mounted"] if "@" not in source else None
-    if where:
-        skip = {paths.real(tree.datasets[n]["mounted"]) for n in mounted_below(tree, where)}
-    os.makedirs(os.path.dirname(target), exist_ok=True)
-    if not os.path.isdir(start):
-        os.mkdir(target, 0o755)
-        return
-
-    def inside(directory: str, names: list[str]) -> set[str]:
-        """Everything in a directory that another file system is mounted on."""
-        return set(names) if directory in skip else set()
-
-    shutil.copytree(start, target, symlinks=True, ignore=inside if skip else None)
-
-
-def replace(tree: Tree, name: str, snapshot: str) -> None:
-    """Put the files of a snapshot in the place of those of its dataset (a rollback)."""
-    import shutil
-
-    node = tree.datasets[name]
-    inner = sorted(mounted_below(tree, node["mounted"]), key=len) if node["mounted"] else []
-    for other in reversed(inner):
-        unmount(tree, other)
-    place = files(tree, name)
-    empty(place)
-    source = store(tree.snapshots[snapshot]["guid"])
-    if os.path.isdir(source):
-        shutil.copytree(source, place, symlinks=True, dirs_exist_ok=True)
-    for other in inner:
-        mount(tree, other)
-
-
-def empty(place: str) -> None:
-    """Remove everything inside a directory, which itself stays (and is made if it is missing)."""
-    import shutil
-
-    os.makedirs(place, exist_ok=True)
-    with os.scandir(place) as entries:
-        for entry in entries:
-            if entry.is_dir(follow_symlinks=False):
-                shutil.rmtree(entry.path)
-            else:
-                os.unlink(entry.path)
-
-
 def remove(tree: Tree, name: str) -> None:
-    """Remove the files of a dataset or snapshot, and its mount point as zfs destroy does."""
+    """Remove the files of a dataset, and its mount point as zfs destroy does."""
     import shutil
 
-    if "@" not in name and tree.datasets[name]["mounted"]:
+    if tree.datasets[name]["mounted"]:
         place = paths.real(tree.datasets[name]["mounted"])
         unmount(tree, name)
         if os.path.isdir(place) and not os.listdir(place):
             os.rmdir(place)
-    guid = (tree.snapshots[name] if "@" in name else tree.datasets[name])["guid"]
-    shutil.rmtree(store(guid), ignore_errors=True)
+    shutil.rmtree(store(tree.datasets[name]["guid"]), ignore_errors=True)
 
 
 _GUEST = re.compile(r".*/(?:subvol|basevol|vm|base)-\d+-[^/]+")
@@ -166,7 +113,6 @@ def measure(tree: Tree) -> None:
     Not guests' volumes, whose sizes storage.fill tells. What came since the last snapshot is one block, so
     that a snapshot keeps its share.
     """
-    kept = {block for node in tree.snapshots.values() for block in node["blocks"]}
     for name, node in tree.datasets.items():
         if node["mounted"] is None or _GUEST.fullmatch(name):
             continue
@@ -175,8 +121,10 @@ def measure(tree: Tree) -> None:
         change = size - sum(blocks.values())
         if not change:
             continue
+        kept = {block for snap in tree.snapshots.of(name).values() for block in snap["blocks"]}
+        kept.update(tree.origin_blocks(name))
         fresh = [block for block in blocks if block.startswith("live-") and block not in kept]
-        live = fresh[0] if fresh else f"live-{new_guid()}"
+        live = fresh[0] if fresh else f"live-{new_block()}"
         blocks[live] = blocks.get(live, 0) + max(change, 0)
         gone = max(-change, 0)
         for block in [live, *(b for b in blocks if b.startswith("live-") and b != live)]:
@@ -194,8 +142,8 @@ def measure(tree: Tree) -> None:
 def _content(tree: Tree, where: str) -> int:
     """Bytes of the files in a mounted file system, by their apparent sizes, without those mounted inside."""
     skip = {paths.real(tree.datasets[n]["mounted"]) for n in mounted_below(tree, where)}
-    total = 0
-    for top, dirs, names in os.walk(paths.real(where)):
+    total, start = 0, paths.real(where)
+    for top, dirs, names in os.walk(start):
         dirs[:] = [d for d in dirs if f"{top}/{d}" not in skip]
         for name in names:
             try:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import sys
+
+from . import machine, zfs_streams
 from . import zfs_ops as ops
 from .zfs_names import need
 from .zfs_props import nice
@@ -14,21 +17,25 @@ def destroy(args: list[str]) -> int:
     found, rest = options("destroy", args, "vpndfrR")
     flags = {letter for letter, _ in found}
     name = one_operand("destroy", rest, "dataset")
-    with changing() as tree:
-        if "#" in name:
-            if name not in tree.bookmarks:
-                raise ZfsError(f"bookmark '{name}' does not exist.")
-            del tree.bookmarks[name]
-        elif "@" in name:
-            _destroy_snapshots(tree, name, flags)
-        else:
-            _destroy_dataset(tree, name, flags)
+    with changing(measured=bool(flags & {"v", "p"})) as tree:
+        if "@" in name:
+            return _snapshots(tree, name, flags)
+        return _bookmark(tree, name, flags) if "#" in name else _dataset(tree, name, flags)
+
+
+def _bookmark(tree: Tree, name: str, flags: set[str]) -> int:
+    for letters, what in (({"n"}, "dryrun"), ({"d"}, "defer destroy"), ({"r", "R"}, "recursive")):
+        if flags & letters:
+            raise ZfsError(f"{what} is not supported with bookmark", code=255)
+    if name not in tree.bookmarks:
+        raise ZfsError(f"bookmark '{name}' does not exist.")
+    ops.destroy_bookmark(tree, name)
     return 0
 
 
-def _destroy_dataset(tree: Tree, name: str, flags: set[str]) -> None:
-    need(tree, name, "fv")
-    recursive, clones = bool(flags & {"r", "R"}), "R" in flags
+def _dataset(tree: Tree, name: str, flags: set[str]) -> int:
+    need(tree, name, "s" if "d" in flags else "fv")
+    recursive = bool(flags & {"r", "R"})
     if not recursive and "/" not in name:
         raise ZfsError(
             f"cannot destroy '{name}': operation does not apply to pools",
@@ -36,65 +43,130 @@ def _destroy_dataset(tree: Tree, name: str, flags: set[str]) -> None:
             f"use 'zpool destroy {name}' to destroy the pool itself",
         )
     depends = ops.dependents(tree, name)
-    outside = [d for d in depends if not d.startswith((name + "/", name + "@"))]
+    outside = [one for one in depends if not one.startswith((name + "/", name + "@"))]
     kind = tree.kind(name)
-    if depends and not recursive:
-        inside = [d for d in depends if d not in outside]
+    if len(depends) > len(outside) and not recursive:
         raise ZfsError(
             f"cannot destroy '{name}': {kind} has children",
             "use '-r' to destroy the following datasets:",
-            *inside,
+            *(one for one in depends if one not in outside),
         )
-    if outside and not clones:
+    if outside and "R" not in flags:
         raise ZfsError(
             f"cannot destroy '{name}': {kind} has dependent clones",
             "use '-R' to destroy the following datasets:",
             *outside,
         )
-    for one in [*depends, name]:
-        _tell(flags, "destroy", one)
-        if "n" not in flags and ("/" in one or "@" in one):
+    return _one_by_one(tree, [*depends, name], flags)
+
+
+def _one_by_one(tree: Tree, names: list[str], flags: set[str]) -> int:
+    """Destroy in this order, snapshots that follow each other at once; go on after what cannot be."""
+    code = 0
+    batch: list[str] = []
+    for one in names:
+        _tell(flags, one)
+        if "n" in flags or ("/" not in one and "@" not in one):
+            continue
+        if "@" in one:
+            batch.append(one)
+            continue
+        try:
+            _free(tree, batch)
             ops.destroy(tree, one)
+        except ZfsError as error:
+            print(error, file=sys.stderr)
+            code = 1
+        batch = []
+    try:
+        _free(tree, batch)
+    except ZfsError as error:
+        print(error, file=sys.stderr)
+        code = 1
+    return code
 
 
-def _tell(flags: set[str], verb: str, name: str) -> None:
+def _tell(flags: set[str], name: str) -> None:
     """The line of -v, -p or -n -v for one object."""
     if "p" in flags:
-        print(f"{verb}\t{name}")
+        print(f"destroy\t{name}")
     elif "v" in flags:
-        print(f"{'would' if 'n' in flags else 'will'} {verb} {name}")
+        print(f"{'would' if 'n' in flags else 'will'} destroy {name}")
 
 
-def _destroy_snapshots(tree: Tree, spec: str, flags: set[str]) -> None:
+def _snapshots(tree: Tree, spec: str, flags: set[str]) -> int:
     """DATASET@A,B%C: the snapshots named, and those of the datasets below with -r."""
-    base, _, names = spec.partition("@")
+    base, _, labels = spec.partition("@")
     need(tree, base, "fv")
-    gone: list[str] = []
+    gone: dict[str, None] = {}
+    cloned = False
     for one in [base, *(tree.below(base) if flags & {"r", "R"} else [])]:
-        gone += _chosen(tree, one, names)
+        for snap in _chosen(tree, one, labels):
+            depends = ops.dependents(tree, snap) if not flags & {"R", "d"} else []
+            if depends:
+                cloned = True
+                print(f"cannot destroy '{snap}': snapshot has dependent clones", file=sys.stderr)
+                print("use '-R' to destroy the following datasets:", *depends, sep="\n", file=sys.stderr)
+            gone[snap] = None
+            _tell(flags, snap)
+    if cloned:
+        return 1
     if not gone:
         raise ZfsError("could not find any snapshots to destroy; check snapshot names.")
-    clones = [c for s in gone for c in ops.dependents(tree, s)]
-    if clones and "R" not in flags:
-        first = next(s for s in gone if ops.dependents(tree, s))
-        raise ZfsError(
-            f"cannot destroy '{first}': snapshot has dependent clones",
-            "use '-R' to destroy the following datasets:",
-            *ops.dependents(tree, first),
-        )
-    for one in gone:
-        if tree.snapshots[one]["holds"]:
-            raise ZfsError(f"cannot destroy snapshot {one}: dataset is busy")
-    reclaim = sum(tree.used(s) for s in gone)
-    for one in gone:
-        _tell(flags, "destroy", one)
     if "p" in flags:
-        print(f"reclaim\t{reclaim}")
+        print(f"reclaim\t{_reclaimed(tree, list(gone))}")
     elif "v" in flags:
-        print(f"{'would' if 'n' in flags else 'will'} reclaim {nice(reclaim)}")
-    if "n" not in flags:
-        for one in [*clones, *gone]:
-            ops.destroy(tree, one)
+        print(f"{'would' if 'n' in flags else 'will'} reclaim {nice(_reclaimed(tree, list(gone)))}")
+    if "n" in flags:
+        return 0
+    if "R" in flags:
+        clones = dict.fromkeys(one for snap in gone for one in ops.dependents(tree, snap))
+        if _one_by_one(tree, list(clones), flags):
+            return 1
+    _free(tree, list(gone), defer="d" in flags)
+    return 0
+
+
+def _reclaimed(tree: Tree, snaps: list[str]) -> int:
+    """Bytes that only these snapshots refer to."""
+    chosen = set(snaps)
+    total = 0
+    for base in dict.fromkeys(snap.partition("@")[0] for snap in snaps):
+        kept = set(tree.origin_blocks(base)) | set(tree.datasets[base]["blocks"])
+        freed: dict[str, int] = {}
+        for snap in tree.snaps(base):
+            blocks = tree.snapshots[snap]["blocks"]
+            if snap in chosen:
+                freed |= blocks
+            else:
+                kept |= set(blocks)
+            for clone in tree.clones(snap):
+                kept |= set(tree.datasets[clone]["blocks"])
+        total += sum(size for block, size in freed.items() if block not in kept)
+    return total
+
+
+def _free(tree: Tree, snaps: list[str], defer: bool = False) -> None:
+    """Destroy snapshots, all or none; with `defer` those that are held or cloned are only marked."""
+    kept = {snap: why for snap in snaps if snap in tree.snapshots and (why := _kept(tree, snap))}
+    if kept and not defer:
+        raise ZfsError(*(f"cannot destroy snapshot {snap}: {why}" for snap, why in kept.items()))
+    for snap in snaps:
+        if snap in kept:
+            tree.snapshots.changed(snap)["defer"] = True
+        elif snap in tree.snapshots:
+            ops.destroy(tree, snap)
+
+
+def _kept(tree: Tree, snap: str) -> str | None:
+    """What keeps a snapshot from being destroyed, in the words of the node's zfs."""
+    if tree.clones(snap):
+        return "snapshot is cloned"
+    if tree.snapshots[snap]["holds"]:
+        if machine.zfs_version().split("-")[0].split(".") < ["2", "3", "3"]:
+            return "dataset is busy"
+        return f"it's being held. Run 'zfs holds -r {snap}' to see holders."
+    return "dataset is busy" if zfs_streams.sending(tree.snapshots[snap]["guid"]) else None
 
 
 def _chosen(tree: Tree, base: str, spec: str) -> list[str]:
@@ -104,10 +176,10 @@ def _chosen(tree: Tree, base: str, spec: str) -> list[str]:
     for part in spec.split(","):
         first, percent, last = part.partition("%")
         if not percent:
-            chosen += [s for s in own if s == f"{base}@{first}"]
+            chosen += [f"{base}@{first}"] if f"{base}@{first}" in tree.snapshots else []
             continue
-        labels = [s.partition("@")[2] for s in own]
+        labels = [snap.partition("@")[2] for snap in own]
         start = labels.index(first) if first in labels else 0 if not first else len(own)
         stop = labels.index(last) if last in labels else len(own) - 1 if not last else -1
         chosen += own[start : stop + 1]
-    return chosen
+    return list(dict.fromkeys(chosen))

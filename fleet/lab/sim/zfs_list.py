@@ -1,4 +1,4 @@
-"""`zfs list` and `zfs get`: which datasets, which properties, and the columns."""
+"""`zfs list`: which datasets, which properties, their values, and the columns."""
 
 from __future__ import annotations
 
@@ -21,8 +21,6 @@ _KINDS = {
     "bookmark": "b",
     "all": "fvsb",
 }
-_COLUMNS = ("name", "property", "value", "received", "source")
-_SOURCES = ("local", "default", "inherited", "received", "temporary", "none")
 _LETTER = {"filesystem": "f", "volume": "v", "snapshot": "s", "bookmark": "b"}
 
 
@@ -52,14 +50,23 @@ def value_of(tree: Tree, name: str, key: str, literal: bool) -> tuple[str, str] 
     return None if figure is None else (show(key, figure, literal), "-")
 
 
-def _node(tree: Tree, name: str) -> dict[str, Any]:
+def node_of(tree: Tree, name: str) -> dict[str, Any]:
+    """The dataset, snapshot or bookmark of a name that exists."""
     node = tree.find(name)
     assert node is not None
     return node
 
 
-def _clones(tree: Tree, name: str) -> str:
-    return ",".join(tree.clones(name))
+def _clones(tree: Tree, name: str) -> str | None:
+    return ",".join(tree.clones(name)) or None
+
+
+def _resume_token(tree: Tree, name: str) -> str | None:
+    if not tree.datasets[name].get("receiving", {}).get("resumable"):
+        return None
+    from . import zfs_token
+
+    return zfs_token.of_dataset(tree, name)
 
 
 def _children_used(tree: Tree, name: str) -> str:
@@ -73,26 +80,27 @@ def _children_used(tree: Tree, name: str) -> str:
 
 _COMPUTED: dict[str, Callable[[Tree, str], str | None]] = {
     "type": lambda tree, name: tree.kind(name),
-    "creation": lambda tree, name: str(_node(tree, name)["created"]),
+    "creation": lambda tree, name: str(node_of(tree, name)["created"]),
     "used": lambda tree, name: str(tree.used(name)),
     "available": lambda tree, name: str(tree.available(name)),
-    "referenced": lambda tree, name: str(tree.referenced(_node(tree, name))),
+    "referenced": lambda tree, name: str(tree.referenced(node_of(tree, name))),
     "compressratio": lambda _tree, _name: "1.00x",
     "refcompressratio": lambda _tree, _name: "1.00x",
     "origin": lambda tree, name: tree.datasets[name]["origin"] or None,
     "clones": _clones,
-    "createtxg": lambda tree, name: str(_node(tree, name)["txg"]),
-    "objsetid": lambda tree, name: str(_node(tree, name)["txg"] + 53),
-    "guid": lambda tree, name: str(_node(tree, name)["guid"]),
+    "receive_resume_token": _resume_token,
+    "createtxg": lambda tree, name: str(node_of(tree, name)["txg"]),
+    "objsetid": lambda tree, name: str(node_of(tree, name)["txg"] + 53),
+    "guid": lambda tree, name: str(node_of(tree, name)["guid"]),
     "usedbydataset": lambda tree, name: str(tree.by_dataset(name)),
     "usedbysnapshots": lambda tree, name: str(tree.by_snapshots(name, tree.snaps(name))),
     "usedbychildren": _children_used,
     "usedbyrefreservation": lambda tree, name: str(tree.by_refreservation(name)),
     "written": lambda tree, name: str(tree.written(name)),
     "logicalused": lambda tree, name: str(tree.used(name)),
-    "logicalreferenced": lambda tree, name: str(tree.referenced(_node(tree, name))),
-    "defer_destroy": lambda _tree, _name: "off",
-    "userrefs": lambda tree, name: str(len(_node(tree, name)["holds"])),
+    "logicalreferenced": lambda tree, name: str(tree.referenced(node_of(tree, name))),
+    "defer_destroy": lambda tree, name: "on" if node_of(tree, name).get("defer") else "off",
+    "userrefs": lambda tree, name: str(len(node_of(tree, name)["holds"])),
     "filesystem_count": lambda _tree, _name: "none",
     "snapshot_count": lambda _tree, _name: "none",
 }
@@ -100,8 +108,8 @@ _COMPUTED: dict[str, Callable[[Tree, str], str | None]] = {
 
 def order(tree: Tree, name: str) -> tuple[str, bool, int, str]:
     """The sort key of a listing: by name, snapshots after their dataset and by age."""
-    base = name.partition("@")[0].partition("#")[0]
-    return base, name != base, _node(tree, name)["txg"] if name != base else 0, name
+    base, at, _ = name.partition("@")
+    return base, bool(at), node_of(tree, name)["txg"] if at else 0, name
 
 
 def select(tree: Tree, names: list[str], kinds: str, depth: int | None) -> tuple[list[str], list[str]]:
@@ -183,14 +191,16 @@ def property_names(verb: str, text: str) -> list[str]:
     return names
 
 
-def _kinds(verb: str, text: str) -> str:
+def kinds_of(verb: str, text: str) -> str:
+    """The letters of the types that `-t` names."""
     for word in text.split(","):
         if word not in _KINDS:
             raise UsageError(verb, f"invalid type '{word}'")
     return "".join(_KINDS[word] for word in text.split(","))
 
 
-def _depth(verb: str, text: str) -> int:
+def depth_of(verb: str, text: str) -> int:
+    """The number that `-d` gives."""
     if not text.isdigit():
         raise UsageError(verb, f"{text} is not an integer")
     return int(text)
@@ -205,9 +215,9 @@ def show_list(args: list[str]) -> int:
         if letter == "o":
             fields = value
         elif letter == "t":
-            kinds, given_kinds = _kinds("list", value), True
+            kinds, given_kinds = kinds_of("list", value), True
         elif letter == "d":
-            depth = _depth("list", value)
+            depth = depth_of("list", value)
         elif letter in "sS":
             key = value if is_user(value) else canonical(value)
             if key is None:
@@ -215,13 +225,13 @@ def show_list(args: list[str]) -> int:
             sort.append((key, letter == "S"))
     flags = {letter for letter, _ in found}
     keys = _list_keys(fields)
-    reach = _reach(names, kinds if given_kinds else "fvs", "r" in flags, depth if "d" in flags else None)
+    reach = reach_of(names, kinds if given_kinds else "fvs", "r" in flags, depth if "d" in flags else None)
     if not given_kinds and (not names or reach != -1):
         kinds = "fv"  # snapshots are listed only when asked for (the pool's listsnapshots is off)
     tree = load(measured=True)
     chosen, errors = select(tree, names, kinds, reach)
     for key, backwards in reversed(sort):
-        chosen.sort(key=lambda n, key=key: _sortable(tree, n, key), reverse=backwards)  # type: ignore[misc]
+        chosen = _sorted(tree, chosen, key, backwards)
     _print_rows(tree, chosen, keys, "H" in flags, "p" in flags)
     sys.stdout.flush()
     for error in errors:
@@ -235,7 +245,7 @@ def _list_keys(fields: str) -> list[str]:
     return ["name", *PROPS] if fields == "all" else property_names("list", fields)
 
 
-def _reach(names: list[str], kinds: str, recursive: bool, depth: int | None) -> int | None:
+def reach_of(names: list[str], kinds: str, recursive: bool, depth: int | None) -> int | None:
     """How deep to go: None everything below, -1 only what is named (see zfs_do_list and zfs_for_each)."""
     if depth is not None:
         return depth
@@ -244,12 +254,15 @@ def _reach(names: list[str], kinds: str, recursive: bool, depth: int | None) -> 
     return 1 if set(kinds) in ({"s"}, {"b"}) else -1
 
 
-def _sortable(tree: Tree, name: str, key: str) -> tuple[bool, int, str]:
-    """A value to sort by: numbers as such, absent values last."""
-    found = value_of(tree, name, key, literal=True)
-    if found is None:
-        return True, 0, ""
-    return False, int(found[0]) if found[0].isdigit() else 0, found[0]
+def _sorted(tree: Tree, names: list[str], key: str, backwards: bool) -> list[str]:
+    """Names in the order of a property, numbers as such; those without it are last either way."""
+    values: dict[str, tuple[int, str]] = {}
+    for name in names:
+        found = value_of(tree, name, key, literal=True)
+        if found is not None:
+            values[name] = (int(found[0]) if found[0].isdigit() else 0, found[0])
+    ordered = sorted((n for n in names if n in values), key=lambda n: values[n], reverse=backwards)
+    return ordered + [name for name in names if name not in values]
 
 
 def _print_rows(tree: Tree, names: list[str], keys: list[str], plain: bool, literal: bool) -> None:
@@ -277,113 +290,3 @@ def _width(key: str, values: list[str], literal: bool) -> int:
     if prop and not prop.flexible and not literal:
         return start
     return max(start, *(len(v) for v in values)) if values else start
-
-
-def show_get(args: list[str]) -> int:
-    """`zfs get`."""
-    found, rest = options("get", args, "d:o:s:rt:Hp")
-    kinds, given_kinds, depth = "fvsb", False, -1
-    columns: list[str] = ["name", "property", "value", "source"]
-    sources: set[str] = set(_SOURCES)
-    for letter, value in found:
-        if letter == "t":
-            kinds, given_kinds = _kinds("get", value), True
-        elif letter == "d":
-            depth = _depth("get", value)
-        elif letter == "o":
-            columns = list(_COLUMNS) if value == "all" else value.split(",")
-            bad = [c for c in columns if c not in _COLUMNS]
-            if bad:
-                raise UsageError("get", f"invalid column name '{bad[0]}'")
-        elif letter == "s":
-            sources = set(value.split(","))
-            if sources - set(_SOURCES):
-                raise UsageError("get", f"invalid source '{min(sources - set(_SOURCES))}'")
-    if not rest:
-        raise UsageError("get", "missing property argument")
-    flags = {letter for letter, _ in found}
-    everything = rest[0] == "all"
-    keys = list(PROPS) if everything else property_names("get", rest[0])
-    names = rest[1:]
-    reach = _reach(names, kinds if given_kinds else "fvsb", "r" in flags, depth if "d" in flags else None)
-    tree = load(measured=True)
-    chosen, errors = select(tree, names, kinds, reach)
-    rows = [
-        row
-        for name in chosen
-        for row in _get_rows(tree, name, keys, everything, "p" in flags)
-        if _source_kind(row["source"]) in sources
-    ]
-    _print_get(rows, chosen, columns, keys, "H" in flags)
-    sys.stdout.flush()
-    for error in errors:
-        print(error, file=sys.stderr)
-    return 1 if errors else 0
-
-
-def _source_kind(source: str) -> str:
-    return "none" if source == "-" else source.split(maxsplit=1)[0]
-
-
-def _get_rows(
-    tree: Tree, name: str, keys: list[str], everything: bool, literal: bool
-) -> list[dict[str, str]]:
-    """The rows of one dataset; `all` leaves out what does not apply and adds the user properties."""
-    names = [*keys, *(_user_keys(tree, name) if everything else [])]
-    rows = []
-    for key in names:
-        found = value_of(tree, name, key, literal)
-        if found is None and everything:
-            continue
-        value, source = found or ("-", "-")
-        received = _received(tree, name, key, literal)
-        rows.append({"name": name, "property": key, "value": value, "source": source, "received": received})
-    return rows
-
-
-def _user_keys(tree: Tree, name: str) -> list[str]:
-    """The user properties that a dataset has or inherits, sorted."""
-    if "#" in name:
-        return []
-    base = name.partition("@")[0]
-    keys = set(_node(tree, name)["props"])
-    while base:
-        keys |= set(tree.datasets[base]["props"]) | set(tree.datasets[base]["received"])
-        base = base.rpartition("/")[0]
-    return sorted(k for k in keys if is_user(k))
-
-
-def _received(tree: Tree, name: str, key: str, literal: bool) -> str:
-    stored = _node(tree, name).get("received", {}).get(key)
-    return "-" if stored is None else show(key, stored, literal) if key in PROPS else stored
-
-
-def _print_get(
-    rows: list[dict[str, str]], names: list[str], columns: list[str], keys: list[str], plain: bool
-) -> None:
-    if plain or not rows:
-        for row in rows:
-            print("\t".join(row[c] for c in columns))
-        return
-    longest = max([4, *(len(n) for n in names)])
-    native = [k for k in keys if k in PROPS]
-    widths = {
-        "name": longest,
-        "property": max([8, *(len(k) for k in keys), *(len(r["property"]) for r in rows)]),
-        "value": max(
-            [
-                5,
-                *(PROPS[k].width for k in native),
-                *(
-                    len(r["value"])
-                    for r in rows
-                    if r["property"] not in PROPS or PROPS[r["property"]].flexible
-                ),
-            ]
-        ),
-        "received": max([8, *(len(r["received"]) for r in rows)]),
-        "source": longest + 14 if longest > 4 else 6,
-    }
-    for row in [{c: c.upper() for c in columns}, *rows]:
-        cells = [row[c].ljust(widths[c]) for c in columns[:-1]]
-        print("  ".join([*cells, row[columns[-1]]]))

@@ -95,6 +95,9 @@ def reservation_for(volsize: int) -> int:
 
 
 def busy_check(name: str, what: str) -> None:
-    """Refuse when the lab was told that a dataset is busy (faults.json: {"zfs_busy": [dataset]})."""
+    """Refuse when the lab was told that a dataset is busy (faults.json: {"zfs_busy": [dataset]}).
+
+    `what` begins the message, up to its colon and what may follow: `cannot unmount '/a': pool or`.
+    """
     if name in machine.faults().get("zfs_busy", ()):
-        raise ZfsError(f"{what}: dataset is busy")
+        raise ZfsError(f"{what} dataset is busy")

@@ -8,14 +8,12 @@ from libzfs.
 
 from __future__ import annotations
 
-import time
-
-from . import machine, zfs_data
+from . import clock, machine, zfs_content, zfs_data, zfs_streams
 from .zfs_names import busy_check, check_name, need, reservation_for, valid_props
-from .zfs_tree import Node, Tree, ZfsError, first_block, new_dataset, new_guid
+from .zfs_tree import Node, Tree, ZfsError, files_of, first_block, new_block, new_dataset, new_guid
 
 
-def _check_parent(tree: Tree, name: str) -> None:
+def check_parent(tree: Tree, name: str) -> None:
     """Refuse a new dataset without a parent file system (check_parents)."""
     parent, slash, _ = name.rpartition("/")
     if not slash:
@@ -41,7 +39,7 @@ def create(
     what = f"cannot create '{name}'"
     kind = "filesystem" if volsize is None else "volume"
     check_name(what, name, "")
-    _check_parent(tree, name)
+    check_parent(tree, name)
     if name in tree.datasets:
         raise ZfsError(f"{what}: dataset already exists")
     props = valid_props(what, kind, given, creating=True)
@@ -54,7 +52,7 @@ def create(
         if not sparse:
             props.setdefault("refreservation", str(reservation_for(size)))
     parent = name.rpartition("/")[0]
-    if _full(name) or tree.available(parent) < int(props.get("refreservation", "0")) + (96 << 10):
+    if full(name) or tree.available(parent) < int(props.get("refreservation", "0")) + (96 << 10):
         raise ZfsError(f"{what}: out of space")
     if int(props.get("reservation", "0")) > tree.available(parent):
         raise ZfsError(f"{what}: out of space")
@@ -64,7 +62,7 @@ def create(
         zfs_data.mount(tree, name)
 
 
-def _full(name: str) -> bool:
+def full(name: str) -> bool:
     """Whether the lab was told that there is no space in a dataset or above it.
 
     faults.json says so: {"disk_full": [NAME, ...]}.
@@ -76,22 +74,45 @@ def _full(name: str) -> bool:
 
 
 def destroy(tree: Tree, name: str) -> None:
-    """Remove one dataset or snapshot that nothing depends on."""
-    what = f"cannot destroy '{name}'"
+    """Remove one dataset or snapshot, which must have been seen to be free to go."""
     if "@" in name:
-        if tree.snapshots[name]["holds"]:
-            raise ZfsError(f"cannot destroy snapshot {name}: dataset is busy")
-        zfs_data.remove(tree, name)
-        del tree.snapshots[name]
-    else:
-        if tree.children(name) or tree.snaps(name):
-            raise ZfsError(f"{what}: filesystem has children")
-        busy_check(name, what)
-        zfs_data.remove(tree, name)
-        for mark in tree.marks(name):
-            del tree.bookmarks[mark]
-        del tree.datasets[name]
-    tree.touched()
+        node = tree.snapshots.pop(name)
+        tree.touched()
+        zfs_content.release(tree, name.partition("@")[0], files_of(node))
+        return
+    what = f"cannot destroy '{name}'"
+    if tree.children(name):
+        raise ZfsError(f"{what}: dataset already exists")
+    if tree.snaps(name) or zfs_streams.sending(tree.datasets[name]["guid"]):
+        raise ZfsError(f"{what}: dataset is busy")
+    origin = tree.datasets[name]["origin"]
+    busy_check(name, _unmounting(tree, name))
+    zfs_data.remove(tree, name)
+    for mark in tree.marks(name):
+        destroy_bookmark(tree, mark)
+    tree.drop(name)
+    if origin:
+        destroy_deferred(tree, origin)
+
+
+def _unmounting(tree: Tree, name: str) -> str:
+    """What fails first of destroying a busy dataset: the unmount, where it is mounted."""
+    where = tree.datasets[name]["mounted"]
+    return f"cannot unmount '{where}': pool or" if where else f"cannot destroy '{name}':"
+
+
+def destroy_deferred(tree: Tree, name: str) -> None:
+    """Destroy a snapshot that `zfs destroy -d` marked, once nothing keeps it any more."""
+    node = tree.snapshots.get(name)
+    if node and node.get("defer") and not node["holds"] and not tree.clones(name):
+        destroy(tree, name)
+
+
+def destroy_bookmark(tree: Tree, name: str) -> None:
+    """Remove a bookmark."""
+    node = tree.bookmarks.pop(name)
+    if "files" in node:
+        zfs_content.release(tree, name.partition("#")[0], node["files"])
 
 
 def dependents(tree: Tree, name: str) -> list[str]:
@@ -113,23 +134,28 @@ def dependents(tree: Tree, name: str) -> list[str]:
     return found
 
 
+def partial(tree: Tree, name: str) -> bool:
+    """Whether a dataset is only the beginning of one that is being received."""
+    return bool(tree.datasets[name].get("receiving", {}).get("new"))
+
+
 def snapshot(tree: Tree, names: list[str], given: dict[str, str]) -> None:
-    """Take snapshots, all of them at one moment or none."""
+    """Take snapshots, all of them at one moment or none; ZfsError has a line for each that cannot be."""
     for name in names:
-        base = name.partition("@")[0]
         check_name(f"cannot create snapshot '{name}'", name, "s")
-        if base not in tree.datasets:
-            raise ZfsError(f"cannot open '{base}': dataset does not exist")
-    props = valid_props("cannot create snapshots", "snapshot", given, creating=True)
-    taken = [name for name in names if name in tree.snapshots]
-    if taken:
-        raise ZfsError(
-            *(f"cannot create snapshot '{name}': dataset already exists" for name in taken),
-            *(["no snapshots were created"] if len(names) > 1 else []),
-        )
-    if _full(names[0]):
-        raise ZfsError(*(f"cannot create snapshot '{name}': out of space" for name in names))
-    txg, now = tree.next_txg(), int(time.time())
+        if name.partition("@")[0] not in tree.datasets:
+            raise ZfsError(f"cannot open '{name.partition('@')[0]}': dataset does not exist")
+    what = "cannot create snapshots "
+    props = valid_props(what, "snapshot", given, creating=True)
+    bases = [name.partition("@")[0] for name in names]
+    if len(set(bases)) < len(bases) or len({base.partition("/")[0] for base in bases}) > 1:
+        raise ZfsError(f"{what}: multiple snapshots of same fs not allowed")
+    problems = [
+        f"cannot create snapshot '{name}': {why}" for name in names if (why := _no_snapshot(tree, name))
+    ]
+    if problems:
+        raise ZfsError(*problems)
+    txg, now = tree.next_txg(), int(clock.now())
     for name in names:
         base = name.partition("@")[0]
         node = tree.datasets[base]
@@ -144,9 +170,19 @@ def snapshot(tree: Tree, names: list[str], given: dict[str, str]) -> None:
         if node["type"] == "volume":
             entry["props"]["volsize"] = node["props"]["volsize"]
         else:
-            zfs_data.copy(tree, base, zfs_data.store(entry["guid"]))
+            entry["files"] = zfs_content.take(tree, base)
         tree.snapshots[name] = entry
     tree.touched()
+
+
+def _no_snapshot(tree: Tree, name: str) -> str | None:
+    """Why a snapshot cannot be made, None if it can."""
+    base = name.partition("@")[0]
+    if name in tree.snapshots:
+        return "dataset already exists"
+    if partial(tree, base):
+        return "dataset is busy"
+    return "out of space" if full(base) else None
 
 
 def newer(tree: Tree, name: str) -> list[str]:
@@ -179,12 +215,12 @@ def rollback(tree: Tree, name: str, recursive: bool = False, with_clones: bool =
         destroy(tree, clone)
     for one in later:
         if "#" in one:
-            del tree.bookmarks[one]
+            destroy_bookmark(tree, one)
         else:
             destroy(tree, one)
     base = name.partition("@")[0]
     if tree.datasets[base]["type"] == "filesystem":
-        zfs_data.replace(tree, base, name)
+        zfs_content.replace(tree, base, name)
     else:
         tree.datasets[base]["props"]["volsize"] = tree.snapshots[name]["props"]["volsize"]
     tree.datasets[base]["blocks"] = dict(tree.snapshots[name]["blocks"])
@@ -195,7 +231,7 @@ def clone(tree: Tree, origin: str, name: str, given: dict[str, str], mounting: b
     """Make a dataset from a snapshot; it shares the snapshot's space."""
     what = f"cannot create '{name}'"
     check_name(what, name, "")
-    _check_parent(tree, name)
+    check_parent(tree, name)
     base = tree.datasets[origin.partition("@")[0]]
     props = valid_props(what, base["type"], given, creating=True)
     if name.partition("/")[0] != origin.partition("/")[0]:
@@ -208,7 +244,7 @@ def clone(tree: Tree, origin: str, name: str, given: dict[str, str], mounting: b
     tree.datasets[name] = node
     tree.touched()
     if base["type"] == "filesystem":
-        zfs_data.copy(tree, origin, zfs_data.store(node["guid"]))
+        zfs_content.copy(tree, origin, zfs_data.store(node["guid"]))
         if mounting and props.get("canmount", "on") == "on":
             zfs_data.mount(tree, name)
 
@@ -220,16 +256,17 @@ def promote(tree: Tree, name: str) -> None:
         raise ZfsError(f"cannot promote '{name}': not a cloned filesystem")
     old = origin.partition("@")[0]
     moved = [s for s in tree.snaps(old) if tree.snapshots[s]["txg"] <= tree.snapshots[origin]["txg"]]
-    clash = [s for s in moved if f"{name}@{s.partition('@')[2]}" in tree.snapshots]
+    clash = next((s for s in moved if f"{name}@{s.partition('@')[2]}" in tree.snapshots), None)
     if clash:
         raise ZfsError(
-            f"cannot promote '{name}': snapshot name '{clash[0]}' from origin ",
-            f"conflicts with '{name}@{clash[0].partition('@')[2]}' from target",
+            f"cannot promote '{name}': conflicting snapshot '{clash.partition('@')[2]}' "
+            f"from parent '{origin}'"
         )
-    tree.datasets[name]["origin"], old_origin = tree.datasets[old]["origin"], origin
+    zfs_content.part(tree, old, moved)
+    tree.datasets[name]["origin"] = tree.datasets[old]["origin"]
+    tree.datasets[old]["origin"] = origin
     for snap in moved:
         rename_snapshot(tree, snap, f"{name}@{snap.partition('@')[2]}")
-    tree.datasets[old]["origin"] = f"{name}@{old_origin.partition('@')[2]}"
     tree.touched()
 
 
@@ -260,5 +297,5 @@ def grow(tree: Tree, name: str, size: int) -> None:
     blocks = tree.datasets[name]["blocks"]
     short = size - sum(blocks.values())
     if short > 0:
-        blocks[new_guid()] = short
+        blocks[new_block()] = short
         tree.touched()

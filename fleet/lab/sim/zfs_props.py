@@ -115,6 +115,7 @@ _TABLE: tuple[tuple[str, str, str, str, str, str, str], ...] = (
     ("relatime", "RELATIME", "i", "on", _ONOFF, "i", "f"),
     ("redundant_metadata", "REDUND_MD", "i", "all", "all | most | some | none", "i", "fv"),
     ("overlay", "OVERLAY", "i", "on", _ONOFF, "i", "f"),
+    ("receive_resume_token", "RESUMETOK", "s", "", "<string token>", "r", "fv"),
     ("encryption", "ENCRYPTION", "i", "off", _CRYPT, "o", "fvs"),
     ("keylocation", "KEYLOCATION", "s", "none", "prompt | <file URI> | <https URL> | <http URL>", "d", "fv"),
     ("keyformat", "KEYFORMAT", "i", "none", "none | raw | hex | passphrase", "o", "fv"),

@@ -1,29 +1,39 @@
-"""The verbs of `zfs` about snapshots: snapshot, rollback, hold, release, holds, bookmark."""
+"""`zfs snapshot`, `zfs rollback` and `zfs bookmark`."""
 
 from __future__ import annotations
 
 from . import zfs_ops as ops
 from .zfs_names import check_name, need
-from .zfs_tree import ZfsError, changing, load
+from .zfs_tree import Tree, ZfsError, changing
 from .zfs_usage import UsageError, one_operand, options, properties
 
 
 def snapshot(args: list[str]) -> int:
-    """`zfs snapshot`."""
+    """`zfs snapshot`: all of them in one transaction group, or none."""
     found, rest = options("snapshot", args, "ro:")
     given = properties([value for letter, value in found if letter == "o"])
+    recursive = ("r", "") in found
     if not rest:
         raise UsageError("snapshot", "missing snapshot argument")
     with changing(measured=True) as tree:
-        names: list[str] = []
+        names: dict[str, None] = {}
         for spec in rest:
             base, at, label = spec.partition("@")
             if not at:
                 raise UsageError("snapshot")
-            need(tree, base, "fv")
-            below = tree.below(base) if ("r", "") in found else []
-            names += [f"{one}@{label}" for one in [base, *below]]
-        ops.snapshot(tree, names, given)
+            try:
+                need(tree, base, "fv")
+            except ZfsError as error:
+                raise UsageError("snapshot", *error.lines) from None
+            below = [one for one in tree.below(base) if not ops.partial(tree, one)] if recursive else []
+            for one in [base, *below]:
+                names.pop(f"{one}@{label}", None)
+                names[f"{one}@{label}"] = None
+        try:
+            ops.snapshot(tree, list(names), given)
+        except ZfsError as error:
+            none = ["no snapshots were created"] if recursive or len(rest) > 1 else []
+            raise ZfsError(*error.lines, *none) from None
     return 0
 
 
@@ -32,114 +42,62 @@ def rollback(args: list[str]) -> int:
     found, rest = options("rollback", args, "rRf")
     flags = {letter for letter, _ in found}
     name = one_operand("rollback", rest, "dataset")
-    with changing() as tree:
+    with changing(measured=True) as tree:
         ops.rollback(tree, name, recursive=bool(flags & {"r", "R"}), with_clones="R" in flags)
-    return 0
-
-
-def hold(args: list[str]) -> int:
-    """`zfs hold`."""
-    return _hold_or_release("hold", args)
-
-
-def release(args: list[str]) -> int:
-    """`zfs release`."""
-    return _hold_or_release("release", args)
-
-
-def _hold_or_release(verb: str, args: list[str]) -> int:
-    import time
-
-    found, rest = options(verb, args, "r")
-    if len(rest) < 2:
-        raise UsageError(verb)
-    tag, names = rest[0], rest[1:]
-    if tag.startswith("."):
-        raise ZfsError("tag may not start with '.'")
-    for name in names:
-        base, at, label = name.partition("@")
-        if not at:
-            raise ZfsError(f"'{name}' is not a snapshot")
-        with changing() as tree:
-            need(tree, base, "fv")
-            wanted = [f"{one}@{label}" for one in [base, *(tree.below(base) if ("r", "") in found else [])]]
-            there = [s for s in wanted if s in tree.snapshots]
-            what = (
-                f"cannot hold snapshot '{name}'"
-                if verb == "hold"
-                else f"cannot release hold from snapshot '{name}'"
-            )
-            if not there:
-                raise ZfsError(f"{what}: dataset does not exist")
-            for snap in there:
-                holds = tree.snapshots[snap]["holds"]
-                if verb == "hold" and tag in holds:
-                    raise ZfsError(f"{what}: tag already exists on this dataset")
-                if verb == "release" and tag not in holds:
-                    raise ZfsError(f"{what}: no such tag on this dataset")
-                if verb == "hold":
-                    holds[tag] = int(time.time())
-                else:
-                    del holds[tag]
-    return 0
-
-
-def holds(args: list[str]) -> int:
-    """`zfs holds`."""
-    import time
-
-    found, rest = options("holds", args, "rHp")
-    flags = {letter for letter, _ in found}
-    if not rest:
-        raise UsageError("holds")
-    tree = load()
-    rows: list[tuple[str, str, str]] = []
-    for name in rest:
-        base, at, label = name.partition("@")
-        if not at:
-            raise ZfsError(f"'{name}' is not a snapshot")
-        need(tree, base, "fv")
-        for one in [base, *(tree.below(base) if "r" in flags else [])]:
-            for tag, when in sorted(tree.snapshots.get(f"{one}@{label}", {"holds": {}})["holds"].items()):
-                stamp = (
-                    str(when) if "p" in flags else time.strftime("%a %b %e %k:%M %Y", time.localtime(when))
-                )
-                rows.append((f"{one}@{label}", tag, stamp))
-    if "H" in flags:
-        for row in rows:
-            print("\t".join(row))
-    elif rows:
-        wide = max(len("NAME"), *(len(r[0]) for r in rows)), max(len("TAG"), *(len(r[1]) for r in rows))
-        for row in [("NAME", "TAG", "TIMESTAMP"), *rows]:
-            print(f"{row[0]:<{wide[0]}}  {row[1]:<{wide[1]}}  {row[2]}")
     return 0
 
 
 def bookmark(args: list[str]) -> int:
     """`zfs bookmark`."""
-    from .zfs_tree import new_guid
-
     _, rest = options("bookmark", args, "")
     if len(rest) < 2:
         raise UsageError("bookmark", "missing source argument" if not rest else "missing bookmark argument")
-    source, target = rest[0], rest[1] if not rest[1].startswith("#") else rest[0].partition("@")[0] + rest[1]
+    source, target = _full_names(rest[0], rest[1])
     what = f"cannot create bookmark '{target}'"
     with changing() as tree:
+        try:
+            need(tree, source, "s" if "@" in source else "b")
+        except ZfsError as error:
+            raise UsageError("bookmark", *error.lines) from None
         check_name(what, target, "b")
-        node = tree.find(source)
-        if node is None:
-            raise ZfsError(
-                f"{what}: dataset does not exist"
-                if "@" in source or "#" in source
-                else f"{what}: invalid bookmark or snapshot name"
-            )
+        base = target.partition("#")[0]
+        if base.partition("/")[0] != source.partition("/")[0].partition("@")[0].partition("#")[0]:
+            raise ZfsError(f"{what}: bookmark is in a different pool")
+        if base not in tree.datasets:
+            raise ZfsError(f"{what}: dataset does not exist")
         if target in tree.bookmarks:
             raise ZfsError(f"{what}: bookmark exists")
-        tree.bookmarks[target] = {
-            "guid": new_guid() if "@" not in source else node["guid"],
-            "txg": node["txg"],
-            "created": node["created"],
-            "props": {},
-            "blocks": dict(node.get("blocks", {})),
-        }
+        if not _is_ancestor(tree, source, base):
+            raise ZfsError(f"{what}: source is not an ancestor of the new bookmark's dataset")
+        node = tree.find(source)
+        assert node is not None
+        keys = ["guid", "txg", "created", "blocks"]
+        if source.partition("@")[0].partition("#")[0] == base:
+            keys.append("files")  # what a stream from the bookmark is compared with
+        tree.bookmarks[target] = {key: node[key] for key in keys if key in node}
     return 0
+
+
+def _is_ancestor(tree: Tree, source: str, base: str) -> bool:
+    """Whether a snapshot or bookmark is of a dataset, or of what it was cloned from."""
+    owner = source.partition("@")[0].partition("#")[0]
+    one: str | None = base
+    while one:
+        if one == owner:
+            return True
+        origin = tree.datasets[one]["origin"]
+        one = origin.partition("@")[0] if origin else None
+    return False
+
+
+def _full_names(source: str, target: str) -> tuple[str, str]:
+    """Both names in full: one of them may lack the dataset, which is the other's."""
+    if "@" not in source and "#" not in source:
+        raise UsageError("bookmark", f"invalid source name '{source}': must contain a '@' or '#'")
+    if "#" not in target:
+        raise UsageError("bookmark", f"invalid bookmark name '{target}': must contain a '#'")
+    if source[0] in "@#" and target[0] == "#":
+        raise UsageError("bookmark", "either source or bookmark must be specified as full dataset paths")
+    if target[0] == "#":
+        return source, source.partition("@")[0].partition("#")[0] + target
+    return (target.partition("#")[0] + source if source[0] in "@#" else source), target

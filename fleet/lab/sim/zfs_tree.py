@@ -1,15 +1,17 @@
-"""The pools and datasets of the lab: /var/lib/fleet-lab/zfs.json, its lock, and what can be computed from it.
+"""The pools and datasets of the lab, their lock, and what can be computed from them.
 
-The file is a tree that tests may break by hand:
+They are kept as zfs_store.py says:
 
     {"txg": N,
      "pools":     {POOL: {"size": BYTES, "guid": STR, "created": EPOCH, "props": {}}},
      "datasets":  {NAME: {"type": "filesystem"|"volume", "guid": STR, "txg": N, "created": EPOCH,
                           "props": {KEY: VALUE}, "received": {KEY: VALUE}, "blocks": {ID: BYTES},
-                          "origin": SNAPSHOT|null, "mounted": PATH|null}},
-     "snapshots": {NAME@SNAP: {"guid": STR, "txg": N, "created": EPOCH, "props": {}, "blocks": {},
-                               "holds": {TAG: EPOCH}}},
-     "bookmarks": {NAME#MARK: {"guid": STR, "txg": N, "created": EPOCH}}}
+                          "origin": SNAPSHOT|null, "mounted": PATH|null, "log": [N, BYTES],
+                          "content": [SIGNATURE, ID], "receiving": {...}}},
+     "bookmarks": {NAME#MARK: {"guid": STR, "txg": N, "created": EPOCH, "blocks": {}, "files": ID}}}
+
+and each snapshot as {"guid": STR, "txg": N, "created": EPOCH, "props": {}, "received": {}, "blocks": {},
+"holds": {TAG: EPOCH}, "files": ID, "defer": BOOL}.
 
 `blocks` models space: a snapshot keeps its dataset's blocks, a clone starts with its origin's, so used,
 referenced and written follow as they do on a real pool. `props` are the values set here (source local). It is
@@ -18,15 +20,13 @@ made from machine.json (`pools`, `datasets`) on first use, and written atomicall
 
 from __future__ import annotations
 
-import json
 import os
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from . import machine, paths
-from .zfs_props import ALIASES, PROPS, ZERO_IS_NONE, is_user
+from . import clock, paths, zfs_store
+from .zfs_props import PROPS
 
 EMPTY = 96 * 1024  # what an empty file system refers to
 POOL_OVERHEAD = 276 * 1024  # metadata of a pool that no dataset shows
@@ -50,48 +50,53 @@ class Tree:
     def __init__(self, data: dict[str, Any]) -> None:
         self.pools: dict[str, Node] = data["pools"]
         self.datasets: dict[str, Node] = data["datasets"]
-        self.snapshots: dict[str, Node] = data["snapshots"]
         self.bookmarks: dict[str, Node] = data["bookmarks"]
+        self.snapshots = zfs_store.Snapshots(self.datasets)
         self.txg: int = data["txg"]
-        self._used: dict[str, int] | None = None
-        self._index: tuple[dict[str, list[str]], dict[str, list[str]], dict[str, list[str]]] | None = None
+        self._gone: list[str] = []
+        self.touched()
+        for name, node in data.get("snapshots", {}).items():  # as labs of older fleets kept them
+            self.snapshots[name] = node
 
     def save(self) -> None:
-        """Write the file atomically."""
-        file = paths.real("/var/lib/fleet-lab/zfs.json")
-        os.makedirs(os.path.dirname(file), exist_ok=True)
-        temporary = f"{file}.tmp.{os.getpid()}"
-        with open(temporary, "w", encoding="utf-8") as out:
-            json.dump(
-                {
-                    "txg": self.txg,
-                    "pools": self.pools,
-                    "datasets": self.datasets,
-                    "snapshots": self.snapshots,
-                    "bookmarks": self.bookmarks,
-                },
-                out,
-            )
-        os.rename(temporary, file)
+        """Write what changed; all of it counts at once."""
+        from . import zfs_control
+
+        for base, labels in self.snapshots.save():
+            zfs_control.update(self, base, labels)
+        zfs_store.write(
+            {"txg": self.txg, "pools": self.pools, "datasets": self.datasets, "bookmarks": self.bookmarks}
+        )
+        for guid in self._gone:
+            zfs_store.forget(guid)
+            zfs_control.forget(guid)
 
     def touched(self) -> None:
         """Forget what was computed, after a change."""
-        self._used = None
-        self._index = None
+        self._used: dict[str, int] | None = None
+        self._index: tuple[dict[str, list[str]], dict[str, list[str]]] | None = None
+        self._snaps: dict[str, list[str]] = {}
+        self._unique: dict[str, dict[str, int]] = {}
+        self._written: dict[str, dict[str, int]] = {}
+        self._above: dict[tuple[str, str], tuple[str, str] | None] = {}
 
-    def _indexed(self) -> tuple[dict[str, list[str]], dict[str, list[str]], dict[str, list[str]]]:
-        """(children of datasets, snapshots of datasets by age, clones of snapshots)."""
+    def drop(self, name: str) -> None:
+        """Take a dataset with its snapshots and bookmarks out of the tree."""
+        for mark in self.marks(name):
+            del self.bookmarks[mark]
+        self._gone.append(self.datasets.pop(name)["guid"])
+        self.touched()
+
+    def _indexed(self) -> tuple[dict[str, list[str]], dict[str, list[str]]]:
+        """(children of datasets, clones of snapshots)."""
         if self._index is None:
             children: dict[str, list[str]] = {}
-            snaps: dict[str, list[str]] = {}
             clones: dict[str, list[str]] = {}
             for name in sorted(self.datasets):
                 children.setdefault(name.rpartition("/")[0], []).append(name)
                 if self.datasets[name]["origin"]:
                     clones.setdefault(self.datasets[name]["origin"], []).append(name)
-            for snap in sorted(self.snapshots, key=lambda s: int(self.snapshots[s]["txg"])):
-                snaps.setdefault(snap.partition("@")[0], []).append(snap)
-            self._index = children, snaps, clones
+            self._index = children, clones
         return self._index
 
     # --- names
@@ -118,7 +123,12 @@ class Tree:
 
     def snaps(self, name: str) -> list[str]:
         """The snapshots of one dataset, oldest first."""
-        return list(self._indexed()[1].get(name, ()))
+        found = self._snaps.get(name)
+        if found is None:
+            nodes = self.snapshots.of(name)
+            found = [f"{name}@{label}" for label in sorted(nodes, key=lambda one: int(nodes[one]["txg"]))]
+            self._snaps[name] = found
+        return list(found)
 
     def marks(self, name: str) -> list[str]:
         """The bookmarks of one dataset, by name."""
@@ -126,7 +136,7 @@ class Tree:
 
     def clones(self, snapshot: str) -> list[str]:
         """The datasets made from a snapshot, sorted."""
-        return list(self._indexed()[2].get(snapshot, ()))
+        return list(self._indexed()[1].get(snapshot, ()))
 
     def next_txg(self) -> int:
         """A transaction group later than all before."""
@@ -154,16 +164,13 @@ class Tree:
         own = self.snapshots[name] if "@" in name else self.datasets[base]
         if key in own["props"]:
             return str(own["props"][key]), "local"
-        if key in own.get("received", {}):
+        if key in received_of(own):
             return str(own["received"][key]), "received"
         if prop is None or prop.how == "i":
-            above = base if "@" in name else base.rpartition("/")[0]
-            while above:
-                node = self.datasets[above]
-                for where in (node["props"], node.get("received", {})):
-                    if key in where:
-                        return self._inherited(name, above, key, str(where[key])), f"inherited from {above}"
-                above = above.rpartition("/")[0]
+            found = self._from_above(base if "@" in name else base.rpartition("/")[0], key)
+            if found is not None:
+                value, above = found
+                return self._inherited(name, above, key, value), f"inherited from {above}"
         if prop is None:
             return None
         if prop.how == "o":
@@ -171,6 +178,21 @@ class Tree:
         if key == "mountpoint":
             return "/" + base, "default"
         return prop.default, "-" if key == "version" else "default"
+
+    def _from_above(self, base: str, key: str) -> tuple[str, str] | None:
+        """(value, where it is set) of a property in a dataset or the nearest one above it."""
+        if (base, key) not in self._above:
+            found: tuple[str, str] | None = None
+            above = base
+            while above and found is None:
+                node = self.datasets[above]
+                for where in (node["props"], received_of(node)):
+                    if key in where:
+                        found = str(where[key]), above
+                        break
+                above = above.rpartition("/")[0]
+            self._above[base, key] = found
+        return self._above[base, key]
 
     def _inherited(self, name: str, above: str, key: str, value: str) -> str:
         """A value as the one below has it: a mount point gains the rest of the name."""
@@ -189,18 +211,19 @@ class Tree:
         """Bytes of a dataset or snapshot that it can reach."""
         return sum(node["blocks"].values())
 
-    def _origin_blocks(self, name: str) -> dict[str, int]:
+    def origin_blocks(self, name: str) -> dict[str, int]:
+        """The blocks that a clone began with; none for a dataset that is no clone."""
         origin = self.datasets[name]["origin"]
-        return dict(self.snapshots[origin]["blocks"]) if origin in self.snapshots else {}
+        return dict(self.snapshots[origin]["blocks"]) if origin and origin in self.snapshots else {}
 
     def by_dataset(self, name: str) -> int:
         """usedbydataset: what destroying the dataset alone would free."""
-        shared = self._origin_blocks(name)
+        shared = self.origin_blocks(name)
         return sum(size for block, size in self.datasets[name]["blocks"].items() if block not in shared)
 
     def by_snapshots(self, name: str, snaps: list[str]) -> int:
         """usedbysnapshots: what destroying all of its snapshots would free."""
-        shared = {**self._origin_blocks(name), **self.datasets[name]["blocks"]}
+        shared = {**self.origin_blocks(name), **self.datasets[name]["blocks"]}
         gone: dict[str, int] = {}
         for snap in snaps:
             gone |= {b: s for b, s in self.snapshots[snap]["blocks"].items() if b not in shared}
@@ -235,14 +258,30 @@ class Tree:
         """Used of one dataset, or of a snapshot: what destroying it alone would free."""
         if "@" not in name:
             return self.used_all()[name]
-        base = name.partition("@")[0]
-        others = [
-            self.datasets[base],
-            *(self.snapshots[s] for s in self.snaps(base) if s != name),
-            *(self.datasets[c] for c in self.clones(name)),
-        ]
-        held = {block for node in others for block in node["blocks"]} | set(self._origin_blocks(base))
-        return sum(s for b, s in self.snapshots[name]["blocks"].items() if b not in held)
+        return self._unique_of(name.partition("@")[0])[name]
+
+    def _unique_of(self, base: str) -> dict[str, int]:
+        """{snapshot: bytes that only it refers to} of a dataset's snapshots."""
+        if base not in self._unique:
+            snaps = self.snaps(base)
+            count: dict[str, int] = {}
+            for node in [
+                self.datasets[base],
+                *(self.snapshots[snap] for snap in snaps),
+                *(self.datasets[clone] for snap in snaps for clone in self.clones(snap)),
+            ]:
+                for block in node["blocks"]:
+                    count[block] = count.get(block, 0) + 1
+            shared = self.origin_blocks(base)
+            self._unique[base] = {
+                snap: sum(
+                    size
+                    for block, size in self.snapshots[snap]["blocks"].items()
+                    if count[block] == 1 and block not in shared
+                )
+                for snap in snaps
+            }
+        return self._unique[base]
 
     def pool_usable(self, pool: str) -> int:
         """Bytes that a pool can hold: its size less the slop of 1/32 (spa_get_slop_space)."""
@@ -269,15 +308,39 @@ class Tree:
     def written(self, name: str) -> int:
         """written: bytes referred to since the snapshot before."""
         base = name.partition("@")[0]
-        node = self.snapshots[name] if "@" in name else self.datasets[base]
-        earlier = [s for s in self.snaps(base) if self.snapshots[s]["txg"] < node["txg"] or name == base]
-        before = self.snapshots[earlier[-1]]["blocks"] if earlier else self._origin_blocks(base)
-        return sum(s for b, s in node["blocks"].items() if b not in before)
+        if base not in self._written:
+            before = self.origin_blocks(base)
+            found: dict[str, int] = {}
+            for one in [*self.snaps(base), base]:
+                node = self.find(one)
+                assert node is not None
+                blocks = node["blocks"]
+                found[one] = sum(size for block, size in blocks.items() if block not in before)
+                before = blocks
+            self._written[base] = found
+        return self._written[base][name]
+
+
+def received_of(node: Node) -> dict[str, str]:
+    """The received properties of a dataset or snapshot, without those that `zfs inherit` hid."""
+    hidden = node.get("hidden", ())
+    received: dict[str, str] = node.get("received", {})
+    return {key: value for key, value in received.items() if key not in hidden} if hidden else received
+
+
+def files_of(snapshot: Node) -> str:
+    """The ID of the copy of a snapshot's files; older labs had one for each, by its guid."""
+    return str(snapshot.get("files") or snapshot["guid"])
 
 
 def new_guid() -> str:
     """A random guid as ZFS has them."""
-    return str(int.from_bytes(os.urandom(8), "big") >> 1 | 1 << 62)
+    return str(int.from_bytes(os.urandom(8), "big") | 1 << 60)
+
+
+def new_block() -> str:
+    """The id of a block that nothing refers to yet."""
+    return os.urandom(5).hex()
 
 
 def load(measured: bool = False) -> Tree:
@@ -291,12 +354,13 @@ def load(measured: bool = False) -> Tree:
 
 
 def _load() -> Tree:
-    """The tree in the file, or that of machine.json."""
-    try:
-        with open(paths.real("/var/lib/fleet-lab/zfs.json"), encoding="utf-8") as file:
-            return Tree(json.load(file))
-    except FileNotFoundError:
-        return _seed()
+    """The tree that is kept, or that of machine.json."""
+    data = zfs_store.read()
+    if data is not None:
+        return Tree(data)
+    from . import zfs_seed
+
+    return zfs_seed.seed()
 
 
 @contextmanager
@@ -304,7 +368,7 @@ def changing(measured: bool = False) -> Iterator[Tree]:
     """The tree, locked; written when the block ends without an error. `measured` as for load."""
     import fcntl
 
-    file = paths.real("/var/lib/fleet-lab/zfs.lock")
+    file = paths.real(zfs_store.LOCK)
     os.makedirs(os.path.dirname(file), exist_ok=True)
     lock = os.open(file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
@@ -324,7 +388,7 @@ def new_dataset(
         "type": kind,
         "guid": new_guid(),
         "txg": tree.next_txg(),
-        "created": int(time.time()),
+        "created": int(clock.now()),
         "props": props,
         "received": {},
         "blocks": blocks,
@@ -335,51 +399,4 @@ def new_dataset(
 
 def first_block() -> dict[str, int]:
     """The blocks of an empty dataset."""
-    return {new_guid(): EMPTY}
-
-
-def _seed() -> Tree:
-    """The tree that machine.json describes.
-
-    `pools` [{name, size}], `datasets` [{name, properties?, mountpoint?, ...}].
-    """
-    from . import zfs_data
-
-    tree = Tree({"txg": 1, "pools": {}, "datasets": {}, "snapshots": {}, "bookmarks": {}})
-    facts = machine.facts()
-    for pool in facts.get("pools", []):
-        tree.pools[pool["name"]] = {
-            "size": int(pool["size"]),
-            "guid": new_guid(),
-            "created": int(time.time()),
-            "props": {},
-        }
-        _seed_dataset(tree, pool["name"], pool)
-    for dataset in sorted(facts.get("datasets", []), key=lambda d: str(d["name"])):
-        _seed_dataset(tree, dataset["name"], dataset)
-    for name in sorted(tree.datasets):
-        zfs_data.mount(tree, name)
-    if tree.pools:
-        tree.save()
-    return tree
-
-
-def _seed_dataset(tree: Tree, name: str, facts: dict[str, Any]) -> None:
-    """One dataset of machine.json; its properties may stand in `properties` or beside the name."""
-    given = {**facts, **facts.get("properties", {})}
-    props = {
-        ALIASES.get(k, k): _seed_value(k, v)
-        for k, v in given.items()
-        if (k in PROPS and PROPS[k].how != "r") or is_user(k)
-    }
-    tree.datasets[name] = new_dataset(tree, "filesystem", props, first_block(), None)
-
-
-def _seed_value(key: str, value: object) -> str:
-    """A stored value from one of machine.json."""
-    from .zfs_props import parse
-
-    text = str(value)
-    if key in ZERO_IS_NONE or (key in PROPS and PROPS[key].kind == "n"):
-        return parse(key, text, "filesystem")
-    return text
+    return {new_block(): EMPTY}
