@@ -405,8 +405,10 @@ def test_a_held_snapshot_cannot_be_destroyed(run: Run) -> None:
     assert run("zfs", "destroy", "rpool/data@a") == (
         1,
         "",
-        "cannot destroy snapshot rpool/data@a: it's being held. "
-        "Run 'zfs holds -r rpool/data@a' to see holders.\n",
+        (
+            "cannot destroy snapshot rpool/data@a: it's being held. "
+            "Run 'zfs holds -r rpool/data@a' to see holders.\n"
+        ),
     )
     assert run("zfs", "release", "keep", "rpool/data@a")[0] == 0
     assert run("zfs", "destroy", "rpool/data@a")[0] == 0

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import sys
 
-from . import paths, zfs_data
+from . import paths, zfs_data, zfs_destroy
 from . import zfs_change as change
 from . import zfs_ops as ops
 from .errors import Die
@@ -120,7 +120,8 @@ class ZfsPool:
                     "use '-R' to destroy the following datasets:",
                     *outside,
                 )
-            for one in [*depends, dataset]:
+            zfs_destroy.free(tree, [one for one in depends if "@" in one])
+            for one in [*(one for one in depends if "@" not in one), dataset]:
                 ops.destroy(tree, one)
 
     def path(self, name: str, snapshot: str | None = None) -> str:
@@ -188,7 +189,7 @@ class ZfsPool:
         with _Refusals(), changing() as tree:
             ops.snapshot(tree, [f"{dataset}@{snap}"], {})
             if tree.kind(dataset) == "filesystem":
-                tree.snapshots[f"{dataset}@{snap}"]["props"]["pve-storage:refquota"] = tree.local(
+                tree.snapshots.changed(f"{dataset}@{snap}")["props"]["pve-storage:refquota"] = tree.local(
                     dataset, "refquota"
                 )
 
@@ -228,7 +229,7 @@ class ZfsPool:
                     "use '-R' to destroy the following datasets:",
                     *clones,
                 )
-            ops.destroy(tree, full_name)
+            zfs_destroy.free(tree, [full_name])
 
     def snapshot_dir(self, name: str, snap: str) -> str:
         """The directory with the files in a snapshot (a real path)."""

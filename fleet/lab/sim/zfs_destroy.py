@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import sys
 
-from . import machine, zfs_streams
 from . import zfs_ops as ops
+from .zfs_busy import kept_by
 from .zfs_names import need
 from .zfs_props import nice
 from .zfs_tree import Tree, ZfsError, changing
@@ -72,14 +72,14 @@ def _one_by_one(tree: Tree, names: list[str], flags: set[str]) -> int:
             batch.append(one)
             continue
         try:
-            _free(tree, batch)
+            free(tree, batch)
             ops.destroy(tree, one)
         except ZfsError as error:
             print(error, file=sys.stderr)
             code = 1
         batch = []
     try:
-        _free(tree, batch)
+        free(tree, batch)
     except ZfsError as error:
         print(error, file=sys.stderr)
         code = 1
@@ -123,7 +123,7 @@ def _snapshots(tree: Tree, spec: str, flags: set[str]) -> int:
         clones = dict.fromkeys(one for snap in gone for one in ops.dependents(tree, snap))
         if _one_by_one(tree, list(clones), flags):
             return 1
-    _free(tree, list(gone), defer="d" in flags)
+    free(tree, list(gone), defer="d" in flags)
     return 0
 
 
@@ -146,9 +146,9 @@ def _reclaimed(tree: Tree, snaps: list[str]) -> int:
     return total
 
 
-def _free(tree: Tree, snaps: list[str], defer: bool = False) -> None:
-    """Destroy snapshots, all or none; with `defer` those that are held or cloned are only marked."""
-    kept = {snap: why for snap in snaps if snap in tree.snapshots and (why := _kept(tree, snap))}
+def free(tree: Tree, snaps: list[str], defer: bool = False) -> None:
+    """Destroy snapshots, all or none, or raise ZfsError; with `defer` those that are held or cloned are only marked."""
+    kept = {snap: why for snap in snaps if snap in tree.snapshots and (why := kept_by(tree, snap))}
     if kept and not defer:
         raise ZfsError(*(f"cannot destroy snapshot {snap}: {why}" for snap, why in kept.items()))
     for snap in snaps:
@@ -156,17 +156,6 @@ def _free(tree: Tree, snaps: list[str], defer: bool = False) -> None:
             tree.snapshots.changed(snap)["defer"] = True
         elif snap in tree.snapshots:
             ops.destroy(tree, snap)
-
-
-def _kept(tree: Tree, snap: str) -> str | None:
-    """What keeps a snapshot from being destroyed, in the words of the node's zfs."""
-    if tree.clones(snap):
-        return "snapshot is cloned"
-    if tree.snapshots[snap]["holds"]:
-        if machine.zfs_version().split("-")[0].split(".") < ["2", "3", "3"]:
-            return "dataset is busy"
-        return f"it's being held. Run 'zfs holds -r {snap}' to see holders."
-    return "dataset is busy" if zfs_streams.sending(tree.snapshots[snap]["guid"]) else None
 
 
 def _chosen(tree: Tree, base: str, spec: str) -> list[str]:

@@ -211,6 +211,9 @@ def rollback(tree: Tree, name: str, recursive: bool = False, with_clones: bool =
             "use '-R' to force deletion of the following clones and dependents:",
             *clones,
         )
+    for one in [*(c for c in clones if "@" in c), *(s for s in later if "@" in s)]:
+        if tree.snapshots[one]["holds"] or zfs_streams.sending(tree.snapshots[one]["guid"]):
+            raise ZfsError(f"cannot destroy '{one}': dataset is busy")
     for clone in clones:
         destroy(tree, clone)
     for one in later:
