@@ -13,11 +13,13 @@ from fleet.core.errors import HostError
 from fleet.core.probe import Probe, compose, split, split_files
 from fleet.host.guarded import library
 from fleet.host.shell import Shell
-from fleet.schedule.units import Place
+from fleet.schedule.units import MARK, Place
 
 #: A systemd that does not answer for so long will not.
 SECONDS = 30.0
 
+#: sed: the inventory that a unit file was made for.
+_MADE_FOR = "s/^" + MARK.replace("{}", r"\(.*\)") + r"$/\1/p"
 _PROPERTIES = (
     "Id,LoadState,UnitFileState,ActiveState,NeedDaemonReload,LastTriggerUSec,NextElapseUSecRealtime,"
     "Result,ExecMainStatus,ExecMainStartTimestamp,ExecMainExitTimestamp"
@@ -39,7 +41,9 @@ class Found:
     trouble: str = ""  # why the crontab cannot be read
     zone: str = "UTC"  # of the machine's clock
     linger: bool = True  # user units run while the user is not logged in
-    environment: bool = False  # the file of environment variables is there
+    gone: frozenset[str] = frozenset()  # inventories that unit files were made for and that are not there
+    variables: frozenset[str] = frozenset()  # names in the file of environment variables
+    exposed: bool = False  # others may read that file
 
 
 def read(shell: Shell, place: Place, names: Iterable[str]) -> Found:
@@ -61,7 +65,9 @@ def read(shell: Shell, place: Place, names: Iterable[str]) -> Found:
         trouble="" if answers["crontab"].code == 0 else answers["crontab"].text.strip() or _UNCLOSED,
         zone=_zone(answers["zone"].text),
         linger=not place.user or answers["linger"].text.strip() != "no",
-        environment=answers["environment"].code == 0,
+        gone=frozenset(answers["gone"].text.splitlines()),
+        variables=frozenset(answers["variables"].text.split()),
+        exposed=answers["exposed"].code == 0,
     )
 
 
@@ -75,9 +81,13 @@ def _probes(place: Place, names: Sequence[str]) -> tuple[Probe, ...]:
     user = " --user" if place.user else ""
     folder = shlex.quote(place.units)
     begin, end = shlex.quote(place.begin), shlex.quote(place.end)
+    environment = shlex.quote(place.environment)
     wanted = " ".join(shlex.quote(f"{name}.{kind}") for name in names for kind in ("timer", "service"))
     return (
-        Probe("systemd", f"[ -d /run/systemd/system ] && systemctl{user} show-environment >/dev/null"),
+        Probe(
+            "systemd",  # where another init runs, and in a chroot, it says `offline`
+            f"case $(systemctl{user} is-system-running) in ''|offline|unknown) exit 1 ;; esac",
+        ),
         Probe(
             "files",
             f"for file in {folder}/fleet-*.timer {folder}/fleet-*.service; do\n"
@@ -101,7 +111,13 @@ def _probes(place: Place, names: Sequence[str]) -> tuple[Probe, ...]:
             f'fleet_cron_split "$folder" {begin} {end} 2>&1 && cat "$folder/ours"',
         ),
         Probe("zone", "readlink -f /etc/localtime || cat /etc/timezone"),
-        Probe("environment", f"[ -r {shlex.quote(place.environment)} ]"),
+        Probe(
+            "gone",
+            f"cat {folder}/fleet-*.timer {folder}/fleet-*.service | sed -n {shlex.quote(_MADE_FOR)} | sort -u"
+            ' | while IFS= read -r path; do [ -e "$path" ] || printf \'%s\\n\' "$path"; done',
+        ),
+        Probe("variables", rf"sed -n 's/^\([A-Za-z_][A-Za-z0-9_]*\)=..*/\1/p' {environment}"),
+        Probe("exposed", f"stat -c %a {environment} | grep -qv '00$'"),
     )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from itertools import chain
 
 from fleet.core.command import command
@@ -15,10 +15,19 @@ from fleet.schedule.jobs import Job
 from fleet.schedule.units import CronJob, Place, cron_jobs, made_for, service, timer
 
 
-def plan(wanted: Sequence[Job], place: Place, found: Found, machine: str, year: int) -> Plan:
+def plan(
+    wanted: Sequence[Job],
+    place: Place,
+    found: Found,
+    *,
+    machine: str,
+    year: int,
+    variables: Sequence[str] = (),
+) -> Plan:
     """The steps that make exactly these jobs run, and nothing else that was made for this inventory.
 
     systemd where it runs, else cron; FleetError where there is neither. No jobs: what was made is removed.
+    `variables`: the environment variables that secrets of hosts.yml are to be had from.
     """
     if wanted and not found.systemd and not found.cron:
         raise FleetError(
@@ -29,14 +38,9 @@ def plan(wanted: Sequence[Job], place: Place, found: Found, machine: str, year: 
     lines = () if found.systemd else cron_jobs(wanted, place, found.zone, year)
     notes: list[Note] = []
     steps = [*_units(timed, place, found, notes), *_crontab(lines, place, found, notes)]
-    notes += _hints(wanted, lines, place, found)
+    if wanted:
+        notes += _hints(lines, place, found, variables)
     return Plan(node=machine, steps=in_order(steps), notes=tuple(notes))
-
-
-def stale(text: str, place: Place, missing: Iterable[str] = ()) -> bool:
-    """True if fleet made the unit file for this inventory, or for one of those that are gone."""
-    made = made_for(text)
-    return made is not None and (made == place.hosts or made in set(missing))
 
 
 def _units(timed: Sequence[Job], place: Place, found: Found, notes: list[Note]) -> Iterator[Step]:
@@ -53,7 +57,8 @@ def _unit(job: Job, want: tuple[str, str], place: Place, found: Found, notes: li
     paths = _paths(job.name, place)
     was = [found.files.get(path) for path in paths]
     for path, text in zip(paths, was, strict=True):
-        if text is not None and (made := made_for(text)) != place.hosts:
+        made = None if text is None else made_for(text)
+        if text is not None and made != place.hosts and made not in found.gone:
             whose = "not made by fleet" if made is None else f"made for {made}"
             notes.append(
                 Note(job.name, Why.REFUSED, f"{path} is there and was {whose}: it is never overwritten")
@@ -137,9 +142,24 @@ def _crontab(lines: Sequence[CronJob], place: Place, found: Found, notes: list[N
     )
 
 
-def _hints(wanted: Sequence[Job], lines: Sequence[CronJob], place: Place, found: Found) -> Iterator[Note]:
+def _hints(lines: Sequence[CronJob], place: Place, found: Found, variables: Sequence[str]) -> Iterator[Note]:
     """What keeps jobs from running as one would think, and what to do about it."""
-    if wanted and found.systemd and not found.linger:
+    missing = [name for name in variables if name not in found.variables]
+    if missing:
+        lines_missing = ", ".join(f"{each}=..." for each in missing)
+        yield Note(
+            "secrets",
+            Why.WARNING,
+            f"a timer has none of your shell's variables: write {lines_missing} into {place.environment}"
+            " (chmod 600; values in single quotes)",
+        )
+    if found.exposed:
+        yield Note(
+            "secrets",
+            Why.WARNING,
+            f"others than its owner may read {place.environment}: chmod 600 {place.environment}",
+        )
+    if found.systemd and not found.linger:
         yield Note(
             "systemd",
             Why.WARNING,

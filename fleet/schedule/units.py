@@ -16,8 +16,9 @@ DELAY = "5min"
 
 _LONGEST_LINE = 990  # Debian's cron reads 1,000 characters of a command
 
-_MARK = "# fleet: made by `inv schedule.install` from {}; what is changed here is lost"
-_MARKED = re.compile(re.escape(_MARK).replace(r"\{\}", "(.+)"))
+#: The first line of everything that is made for the inventory in it.
+MARK = "# fleet: made by `inv schedule.install` from {}; what is changed here is lost"
+_MARKED = re.compile(re.escape(MARK).replace(r"\{\}", "(.+)"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +44,7 @@ class Place:
     @property
     def begin(self) -> str:
         """The first line of all that is made for this inventory."""
-        return _MARK.format(self.hosts)
+        return MARK.format(self.hosts)
 
     @property
     def end(self) -> str:

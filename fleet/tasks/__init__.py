@@ -9,7 +9,7 @@ import sys
 
 from invoke.collection import Collection
 
-from fleet.tasks import backup, backup_copies, check, init, inventory, lab, provision
+from fleet.tasks import backup, backup_copies, check, init, inventory, lab, notify, provision, schedule
 from fleet.tasks.cli import Task
 from fleet.tasks.program import take_over
 
@@ -44,6 +44,8 @@ namespace = Collection(
         backup_copies.dump,
         backup_copies.send,
     ),
+    _group("schedule", schedule.status, schedule.install, schedule.remove),
+    _group("notify", notify.test),
     _group("inventory", check.check, inventory.schema, inventory.reference),
     _group("lab", lab.status, lab.up, lab.down, lab.reset, lab.shell, lab.exec_, lab.fault),
 )
