@@ -1,4 +1,4 @@
-"""What is kept: Proxmox's marking as a pure function, inside a layer that can only keep more (backup.md 2.8)."""
+"""What is kept: Proxmox's marking as a pure function, inside a layer that can only keep more."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
+from itertools import pairwise
 from typing import Final
 from zoneinfo import ZoneInfo
 
@@ -61,7 +62,7 @@ _RULES: Final[Mapping[str, tuple[Callable[[int, datetime], Hashable], str]]] = {
 def mark(
     entries: Sequence[tuple[int, Mark | None]], keep: Keep, zone: ZoneInfo
 ) -> tuple[tuple[Mark, str], ...]:
-    """Proxmox's marks and their reasons, in the order of the entries (epoch seconds, and protected ones' mark).
+    """Proxmox's marks and their reasons, in the order of the entries (epoch seconds, a protected one's mark).
 
     As `prune_mark_backup_group` of pve-storage's Storage.pm: the newest of a period is kept, the finest rule
     goes first, what a rule passes over in a period that it opened is lost to the coarser ones, equal times
@@ -108,7 +109,8 @@ def decide(
     """What is kept and removed, in the order of the entries; removes a subset of what `mark` removes.
 
     `newest`: so many are never removed, the newest by their date and the newest by the order of making; never
-    less than one. `this_run`: the id of what the run that asks has made. The order of the entries is irrelevant.
+    less than one. `this_run`: the id of what the run that asks has made. In which order the entries come does
+    not matter.
     """
     counted = [
         index
@@ -164,9 +166,9 @@ def _behind(entries: Sequence[Entry]) -> dict[str, str]:
     """Those that are dated before what was made before them: where a clock was set back, or right again."""
     made = sorted(entries, key=lambda each: (each.order, each.created, each.id))
     return {
-        later.id: f"made after {earlier.id}, but dated {_duration(earlier.created - later.created)} before it:"
-        " a clock was wrong"
-        for earlier, later in zip(made, made[1:], strict=False)
+        later.id: f"made after {earlier.id}, but dated {_duration(earlier.created - later.created)} before"
+        " it: a clock was wrong"
+        for earlier, later in pairwise(made)
         if later.created < earlier.created and later.order > earlier.order
     }
 
@@ -174,8 +176,8 @@ def _behind(entries: Sequence[Entry]) -> dict[str, str]:
 def brake(decisions: Sequence[Decision], limit: Brake) -> str:
     """Why so many removals are not made without the operator's word; empty: they may be.
 
-    More than `limit.count`, or more than `limit.percent` of those that are counted. The percentage asks from three
-    removals on: one or two are an everyday rotation, even where only three backups are kept.
+    More than `limit.count`, or more than `limit.percent` of those that are counted. The percentage asks from
+    three removals on: one or two are an everyday rotation, even where only three backups are kept.
     """
     removals = sum(each.remove for each in decisions)
     counted = sum(each.counted for each in decisions)
