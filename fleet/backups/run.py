@@ -158,7 +158,7 @@ def snapshot(
         removed=report.removed,
         kept=report.kept,
         braked=report.braked,
-        warnings=tuple(_warnings(said, after)),
+        warnings=(*_warnings(said, after), *report.warnings),
         alarms=(*_alarms(said, after), *report.alarms),
         decisions=report.decisions,
         frozen=max((int(each["who"]) for each in _said(said, "frozen")), default=0),
@@ -192,6 +192,7 @@ def prune(
         removed=report.removed,
         kept=report.kept,
         braked=report.braked,
+        warnings=report.warnings,
         alarms=report.alarms,
         decisions=report.decisions,
         seconds=time.monotonic() - began,
@@ -260,13 +261,19 @@ def _rotated(
         removed=removed,
         kept=kept,
         braked=rotation.braked,
-        alarms=tuple(
-            f"{name}@{each.id}: {each.reason}"
-            for name, decisions in rotation.decisions.items()
-            for each in decisions
-            if each.warning
-        ),
+        warnings=_warned(rotation, counted=True),
+        alarms=_warned(rotation, counted=False),
         decisions=rotation.decisions,
+    )
+
+
+def _warned(rotation: Rotation, *, counted: bool) -> tuple[str, ...]:
+    """What retention found odd: of counted ones an order that cannot be, of others a date in the future."""
+    return tuple(
+        f"{name}@{each.id}: {each.reason}"
+        for name, decisions in rotation.decisions.items()
+        for each in decisions
+        if each.warning and each.counted is counted
     )
 
 

@@ -47,6 +47,7 @@ def snapshot(
     """Take a snapshot of every guest and dataset, then remove what the policies no longer keep."""
     from fleet.backups import run
     from fleet.backups.reading import read
+    from fleet.backups.telling import report_of, told
     from fleet.domains.backup.snapshots.plan import take
     from fleet.render.backups import report_data, report_lines, taking_lines
     from fleet.render.lines import show
@@ -61,10 +62,16 @@ def snapshot(
         taking = take(subjects, reading.backups, run.new_name(label, reading))
         show(taking_lines(taking))
         return ExitCode.SOME_FAILED if taking.refused else ExitCode.DONE
-    with run.working(inventory, "backup.snapshot") as work:
-        report = run.snapshot(
-            work, subjects, label=label, keep=keep, allowed=yes_remove or None, jobs=options.jobs
-        )
+
+    def body() -> run.Report:
+        with run.working(inventory, "backup.snapshot") as work:
+            return run.snapshot(
+                work, subjects, label=label, keep=keep, allowed=yes_remove or None, jobs=options.jobs
+            )
+
+    report = told(
+        inventory, "backup.snapshot", body, lambda done: report_of(done, "backup.snapshot", inventory)
+    )
     if options.json:
         print(json.dumps(report_data(report), indent=2))
     else:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 
 from fleet.domains.backup.items import (
     Archive,
@@ -42,7 +43,21 @@ def items(subject: Subject, facts: BackupFacts) -> tuple[Item, ...]:
     for section in guest.snapshots if guest else ():
         found.append(_of_guest(subject, guest, section, by_name.pop(section.name, []), facts))
     found += [_of_zfs(subject, parts, facts) for parts in by_name.values()]
+    found = _ordered(found, datasets_of(subject, facts))
     return tuple(sorted(found, key=lambda item: (item.created, item.order, item.name), reverse=True))
+
+
+def _ordered(found: Sequence[Item], datasets: Sequence[str]) -> list[Item]:
+    """The items with the transaction that tells in which order they were made.
+
+    Transactions are counted by each pool for itself: only those of one dataset can be compared, and only where
+    every item has one.
+    """
+    first = datasets[0] if datasets else ""
+    made = [next((part.createtxg for part in item.parts if part.dataset == first), None) for item in found]
+    if None in made:
+        return list(found)
+    return [replace(item, order=order or 0) for item, order in zip(found, made, strict=True)]
 
 
 def archive_items(subject: Subject, facts: BackupFacts) -> tuple[Item, ...]:
@@ -66,7 +81,7 @@ def _of_zfs(subject: Subject, parts: Sequence[ZfsSnapshot], facts: BackupFacts) 
         kind=Kind.ZFS,
         name=name,
         created=max(part.creation for part in parts),
-        order=max(part.createtxg for part in parts),
+        order=max(part.creation for part in parts),
         size=sum(part.used for part in parts),
         ours=ours,
         owner="fleet" if ours else _unrecorded(name, parts, facts) or probable_owner(name),
@@ -102,7 +117,7 @@ def _of_guest(
         kind=Kind.PCT,
         name=section.name,
         created=section.time,
-        order=max((part.createtxg for part in parts), default=section.time),
+        order=section.time,
         size=sum(part.used for part in parts),
         ours=ours,
         owner="fleet" if ours else probable_owner(section.name),
