@@ -11,8 +11,9 @@ from fleet.inventory.document import Map, Path, line_of
 from fleet.inventory.merge import Merged, Values, merge_props, where
 from fleet.inventory.problems import Findings, nearest
 from fleet.inventory.shape.hosts_file import HostsFile
+from fleet.inventory.shape.notifications import SEVERITIES, NotificationSection
 from fleet.inventory.shape.storage import NO_PROPERTIES
-from fleet.inventory.values import Declared, OpenPort, Service
+from fleet.inventory.values import Channel, Declared, OpenPort, Service
 from fleet.tools.pct.keys import family
 from fleet.tools.props import print_props
 
@@ -199,7 +200,7 @@ def _options(props: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
 def declared(merged: Merged, container: Container) -> Declared:
     """What is said of a container for domains that are still to come."""
     values = merged.values
-    backup, monitor = values.get("backup", {}), values.get("monitor", {})
+    monitor = values.get("monitor", {})
     ports = tuple(
         OpenPort(rule.port, rule.source) for rule in values.get("firewall", {}).get("accept_in", ())
     )
@@ -209,8 +210,6 @@ def declared(merged: Merged, container: Container) -> Declared:
         if values.get("service", {}).get("kind")
         else None,
         gpu=values.get("gpu", False),
-        snapshots=backup.get("snapshots", True) is not False,
-        archives=bool(backup.get("archives", False)),
         threshold=monitor.get("threshold"),
         bridges=tuple(
             values[key]["bridge"]
@@ -231,6 +230,16 @@ def _service(said: Values, container: Container, open_ports: tuple[OpenPort, ...
         package=None if compose else said.get("package") or name,
         ports=said.get("ports") or tuple(each.port for each in open_ports),
     )
+
+
+def channels(section: NotificationSection | None) -> dict[str, tuple[Channel, ...]]:
+    """Where notices of each severity go; only severities that go anywhere."""
+    made: dict[str, tuple[Channel, ...]] = {}
+    for severity in SEVERITIES if section is not None else ():
+        topic = getattr(section.topics, severity) if section.topics is not None else ""
+        common = () if section.url is None else (Channel(section.url, topic),)
+        made[severity] = (*common, *(Channel(url) for url in getattr(section, severity)))
+    return {severity: each for severity, each in made.items() if each}
 
 
 # ── storage ───────────────────────────────────────────────────────────────────────────────────────

@@ -24,7 +24,7 @@ class Figures:
     node_memory: int | None
     networks: Mapping[str, int]  # each container under its first bridge
     log_days: float | None
-    snapshot_days: int | None
+    snapshot_days: int | None  # full days that daily snapshots reach back, of everything that has them
     threshold: int | None  # percent
 
     def __str__(self) -> str:
@@ -49,7 +49,11 @@ def figures(inventory: Inventory) -> Figures:
     in_file = sorted(inventory.containers, key=lambda each: each.line)
     running = [each for each in inventory.containers if each.started]
     monitoring = inventory.monitoring
-    snapshots = inventory.backup.snapshots if inventory.backup else None
+    daily = [
+        each.snapshots.keep
+        for each in inventory.backups.subjects
+        if each.snapshots is not None and not each.snapshots.keep.all
+    ]
     networks = Counter(declared.bridges[0] for declared in inventory.declared.values() if declared.bridges)
     return Figures(
         containers=len(inventory.containers),
@@ -60,7 +64,7 @@ def figures(inventory: Inventory) -> Figures:
         node_memory=inventory.node.memory,
         networks=dict(sorted(networks.items())),
         log_days=monitoring.logs.retention / DAY if monitoring and monitoring.logs else None,
-        snapshot_days=snapshots.prune_backups.keep_daily if snapshots else None,
+        snapshot_days=min((keep.last + keep.daily - 1 for keep in daily), default=None),
         threshold=monitoring.threshold if monitoring else None,
     )
 

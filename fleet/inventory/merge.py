@@ -53,8 +53,7 @@ def merge(base: Mapping[str, Any], layer: Mapping[str, Any]) -> Values:
         elif isinstance(value, Props):
             made[key] = merge_props(made.get(key, {}), value.given())
         elif isinstance(value, Section):
-            own = {name: getattr(value, name) for name in value.model_fields_set}
-            made[key] = {**made.get(key, {}), **own}
+            made[key] = _merge_section(made.get(key, {}), value)
         elif key == "tags":
             made[key] = tuple(sorted({*made.get(key, ()), *value}))
         elif key == "mounts":
@@ -65,8 +64,10 @@ def merge(base: Mapping[str, Any], layer: Mapping[str, Any]) -> Values:
 
 
 def merge_props(base: Mapping[str, Any], own: Mapping[str, Any]) -> Values:
-    """A property string on top of another; a bind replaces a volume, and a volume a bind."""
-    made = dict(base)
+    """A property string on top of another; a bind replaces a volume, a volume a bind, keep-all all keep-*."""
+    made = {} if own.get("keep-all") else dict(base)
+    if any(value for name, value in own.items() if name.startswith("keep-") and name != "keep-all"):
+        made.pop("keep-all", None)
     if own.get("source") is not None:
         made.pop("storage", None)
         made.pop("size", None)
@@ -75,6 +76,21 @@ def merge_props(base: Mapping[str, Any], own: Mapping[str, Any]) -> Values:
     for name, value in own.items():
         if value is None:
             made.pop(name, None)
+        else:
+            made[name] = value
+    return made
+
+
+def _merge_section(base: Mapping[str, Any], own: Section) -> Values:
+    made = dict(base)
+    for name in own.model_fields_set:
+        value = getattr(own, name)
+        if value is None:
+            made.pop(name, None)
+        elif isinstance(value, Section):
+            made[name] = _merge_section(made.get(name, {}), value)
+        elif isinstance(value, Props):
+            made[name] = merge_props(made.get(name, {}), value.given())
         else:
             made[name] = value
     return made

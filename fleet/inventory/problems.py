@@ -71,7 +71,7 @@ def shown(path: Iterable[str | int]) -> str:
 
 def user_path(loc: Iterable[str | int]) -> Path:
     """Pydantic's location without the parts that only our models have."""
-    return tuple(part for part in loc if part not in ("net[n]", "mp[n]", "dev[n]", "[key]"))
+    return tuple(part for part in loc if part not in ("net[n]", "mp[n]", "dev[n]", "[key]", "[on]"))
 
 
 def said(error: ErrorDetails) -> str:
@@ -123,7 +123,7 @@ def _unknown_key(loc: tuple[str | int, ...]) -> str:
     if model is None:
         return "unknown key"
     known = [
-        field.alias or name for name, field in model.model_fields.items() if "[n]" not in (field.alias or "")
+        field.alias or name for name, field in model.model_fields.items() if "[" not in (field.alias or "")
     ]
     if issubclass(model, Layer):
         if says := _no_layer_key(key, model):

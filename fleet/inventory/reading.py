@@ -14,20 +14,21 @@ from pydantic import ValidationError
 
 from fleet.core.errors import FleetError, InventoryError, Problem
 from fleet.inventory import document
-from fleet.inventory.build import Builder, declared, storage_spec
+from fleet.inventory.build import Builder, channels, declared, storage_spec
 from fleet.inventory.checks import Guest, Scene, check
 from fleet.inventory.checks.network import bridges
 from fleet.inventory.document import DocumentError, List, Map
 from fleet.inventory.document import Path as Place
 from fleet.inventory.merge import merge_all
+from fleet.inventory.policy import backup_spec
 from fleet.inventory.problems import Findings, said, shown, user_path
 from fleet.inventory.secret import in_clear
 from fleet.inventory.shape.hosts_file import HostsFile
 from fleet.inventory.values import Inventory, Node
 
 #: Sections that no domain acts on yet.
-_SECTIONS = ("firewall", "wireguard", "backup", "notifications", "monitoring", "upgrade", "heal")
-_GUEST_SECTIONS = ("firewall", "service", "gpu", "backup", "monitor")
+_SECTIONS = ("firewall", "wireguard", "monitoring", "upgrade", "heal")
+_GUEST_SECTIONS = ("firewall", "service", "gpu", "monitor")
 
 
 def load_file(path: Path) -> Inventory:
@@ -170,6 +171,7 @@ def _built(hosts: HostsFile, top: Map, findings: Findings, path: Path, digest: s
     builder.shared_mounts()
     scene = Scene(hosts, top, tuple(guests), bridges(hosts), findings)
     check(scene)
+    backups = backup_spec(scene)
     complete = [(guest.merged, guest.container) for guest in guests if guest.container is not None]
     return Inventory(
         path=path,
@@ -179,11 +181,12 @@ def _built(hosts: HostsFile, top: Map, findings: Findings, path: Path, digest: s
         containers=tuple(container for _, container in complete),
         bridges=scene.bridges,
         declared={container.name: declared(merged, container) for merged, container in complete},
+        backups=backups,
+        channels=channels(hosts.notifications),
+        dead_man=hosts.backup.dead_man.url if hosts.backup and hosts.backup.dead_man else None,
         not_managed_yet=tuple(_not_managed_yet(hosts, guests)),
         firewall=hosts.firewall,
         wireguard=hosts.wireguard,
-        backup=hosts.backup,
-        notifications=hosts.notifications,
         monitoring=hosts.monitoring,
         upgrade=hosts.upgrade,
         heal=hosts.heal,

@@ -9,16 +9,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from fleet.core.errors import Problem
+from fleet.domains.backup.spec import BackupSpec
 from fleet.domains.guests.spec import Container
 from fleet.domains.storage.spec import StorageSpec
+from fleet.inventory.secret import SecretRef
 
 if TYPE_CHECKING:
     from fleet.inventory.shape.later import (
-        BackupSection,
         FirewallSection,
         HealSection,
         MonitoringSection,
-        NotificationSection,
         UpgradeSection,
         WireguardSection,
     )
@@ -78,10 +78,16 @@ class Declared:
     open_ports: tuple[OpenPort, ...] = ()
     service: Service | None = None
     gpu: bool = False
-    snapshots: bool = True
-    archives: bool = False
     threshold: int | None = None  # percent
     bridges: tuple[str, ...] = ()  # in the order of its interfaces
+
+
+@dataclass(frozen=True, slots=True)
+class Channel:
+    """Where notices go: a secret that is a URL of apprise, and a topic that is added to its path (ntfy)."""
+
+    url: SecretRef
+    topic: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,12 +101,15 @@ class Inventory:
     containers: tuple[Container, ...]  # sorted by VMID
     bridges: Mapping[str, Bridge] = field(default_factory=dict)
     declared: Mapping[str, Declared] = field(default_factory=dict)  # by the container's name
+    backups: BackupSpec = BackupSpec("UTC")
+    channels: Mapping[str, tuple[Channel, ...]] = field(
+        default_factory=dict
+    )  # critical, warning, info, success
+    dead_man: SecretRef | None = None  # the URL of whoever notices that nothing runs any more
     not_managed_yet: tuple[str, ...] = ()
     warnings: tuple[Problem, ...] = ()
     firewall: FirewallSection | None = None
     wireguard: WireguardSection | None = None
-    backup: BackupSection | None = None
-    notifications: NotificationSection | None = None
     monitoring: MonitoringSection | None = None
     upgrade: UpgradeSection | None = None
     heal: HealSection | None = None

@@ -62,11 +62,10 @@ class Answer:
 
 def channels(inventory: Inventory) -> tuple[Channel, ...]:
     """The channels that hosts.yml declares under `notifications`."""
-    section = inventory.notifications
-    if section is None:
-        return ()
     return tuple(
-        Channel(severity, section.url, getattr(section.topics, severity.value)) for severity in Severity
+        Channel(severity, each.url, each.topic)
+        for severity in Severity
+        for each in inventory.channels.get(severity.value, ())
     )
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from fleet.inventory.checks.scene import Scene
-from fleet.inventory.checks.storage import check_archives
 from fleet.inventory.document import Path
 from fleet.inventory.problems import nearest
 from fleet.inventory.shape.net_fields import subnet
@@ -18,7 +17,6 @@ def check(scene: Scene) -> None:
     for path, name in _named_guests(scene):
         if name not in names and not scene.findings.spoiled("containers", name):
             scene.error(path, f"{name!r} is no container{nearest(name, names)}")
-    check_archives(scene)
     _gpu(scene)
     _wireguard(scene)
     _sources(scene)

@@ -30,7 +30,7 @@ def check_storage(scene: Scene) -> None:
         if not scene.findings.spoiled("storage", "storages", name):
             _entry(scene, name, entry)
     for name, template in section.templates.items():
-        if says := _unfit(scene, template.storage, "vztmpl"):
+        if says := unfit(scene, template.storage, "vztmpl"):
             scene.error(("storage", "templates", name, "storage"), says)
 
 
@@ -60,7 +60,7 @@ def _entry(scene: Scene, name: str, entry: StorageEntry) -> None:
         scene.error((*path, "pool"), text)
 
 
-def _unfit(scene: Scene, storage: str, content: str) -> str | None:
+def unfit(scene: Scene, storage: str, content: str) -> str | None:
     """What is wrong where something of this content is to be on the storage."""
     known = scene.hosts.storage.storages
     entry = known.get(storage)
@@ -73,22 +73,15 @@ def _unfit(scene: Scene, storage: str, content: str) -> str | None:
     return None
 
 
-def check_archives(scene: Scene) -> None:
-    """The storage of archives can hold backups."""
-    archives = scene.hosts.backup.archives if scene.hosts.backup else None
-    if archives is not None and (says := _unfit(scene, archives.storage, "backup")):
-        scene.error(("backup", "archives", "storage"), says)
-
-
 def check_guest(scene: Scene, guest: Guest) -> None:
     """The template, volumes and mounts of a guest."""
     if (template := guest.values.get("template")) is not None and (says := _template(scene, template)):
         scene.error(scene.where(guest, "template"), says)
     hook = guest.values.get("hookscript")
-    if hook is not None and (says := _unfit(scene, hook.split(":")[0], "snippets")):
+    if hook is not None and (says := unfit(scene, hook.split(":")[0], "snippets")):
         scene.error(scene.where(guest, "hookscript"), says)
     storage = guest.values.get("rootfs", {}).get("storage")
-    if storage is not None and (says := _unfit(scene, storage, "rootdir")):
+    if storage is not None and (says := unfit(scene, storage, "rootdir")):
         scene.error(scene.where(guest, "rootfs", "storage"), says)
     if guest.container is not None:
         for mount in guest.container.mounts:
@@ -99,7 +92,7 @@ def check_guest(scene: Scene, guest: Guest) -> None:
 def _template(scene: Scene, template: str) -> str | None:
     known = scene.hosts.storage.templates
     if ":" in template:
-        return _unfit(scene, template.split(":", maxsplit=1)[0], "vztmpl")
+        return unfit(scene, template.split(":", maxsplit=1)[0], "vztmpl")
     if (
         template.startswith("/")
         or template in known
@@ -111,7 +104,7 @@ def _template(scene: Scene, template: str) -> str | None:
 
 def _mount(scene: Scene, guest: Guest, mount: Mount) -> None:
     if mount.storage is not None:
-        if says := _unfit(scene, mount.storage, "rootdir"):
+        if says := unfit(scene, mount.storage, "rootdir"):
             scene.error(_path(scene, guest, mount), says)
     elif mount.bind is not None and not mount.bind.startswith("/dev/"):
         places = [each.mountpoint for each in scene.hosts.storage.datasets.values() if each.mountpoint]

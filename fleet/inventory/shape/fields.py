@@ -183,9 +183,6 @@ IdMap = Annotated[
         "is no idmap; write passthrough or u:0:0:1000;g:0:0:1000",
     ),
 ]
-Calendar = Annotated[
-    str, matching(r"\S[A-Za-z0-9_ ,.:*/~-]*", "is no calendar event; write it like 02:00 or sun 03:30")
-]
 Prefix = Annotated[
     str,
     matching(

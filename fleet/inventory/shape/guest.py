@@ -10,6 +10,7 @@ from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema, PydanticCustomError
 
 from fleet.inventory.document import Map
+from fleet.inventory.shape.backup import GuestBackup
 from fleet.inventory.shape.fields import (
     Bool,
     Description,
@@ -29,7 +30,7 @@ from fleet.inventory.shape.fields import (
     text,
     whole,
 )
-from fleet.inventory.shape.guest_sections import GuestBackup, GuestFirewall, GuestMonitor, Service
+from fleet.inventory.shape.guest_sections import GuestFirewall, GuestMonitor, Service
 from fleet.inventory.shape.host_fields import PublicKey, Zone
 from fleet.inventory.shape.lxc_fields import Entrypoint, Env, Raw
 from fleet.inventory.shape.model import Section

@@ -1,4 +1,4 @@
-"""What a container says for domains that are still to come: open ports, its service, backup, monitoring."""
+"""What a container says for domains that are still to come: open ports, its service, monitoring."""
 
 from __future__ import annotations
 
@@ -55,17 +55,6 @@ class Service(Section):
     package: Text | None = Field(None, description="Package to install (default: its name).")
     ports: tuple[ProtoPort, ...] | None = Field(
         None, description="Ports it listens on (default: firewall.accept_in)."
-    )
-
-
-class GuestBackup(Section):
-    """How a guest is backed up."""
-
-    snapshots: Bool | None = Field(
-        None, description="Whether it takes part in backup.snapshots (default yes)."
-    )
-    archives: Bool | None = Field(
-        None, description="Whether it also gets vzdump archives, as backup.archives says (default no)."
     )
 
 

@@ -4,19 +4,19 @@ from __future__ import annotations
 
 from pydantic import Field
 
+from fleet.inventory.shape.backup import BackupSection
 from fleet.inventory.shape.fields import GuestName, Text
 from fleet.inventory.shape.guest import ContainerLayer, Layer
 from fleet.inventory.shape.later import (
-    BackupSection,
     FirewallSection,
     HealSection,
     MonitoringSection,
-    NotificationSection,
     UpgradeSection,
     WireguardSection,
 )
 from fleet.inventory.shape.model import Section
 from fleet.inventory.shape.node import NetworkSection, NodeSection
+from fleet.inventory.shape.notifications import NotificationSection
 from fleet.inventory.shape.props import SharedMount
 from fleet.inventory.shape.storage import StorageSection
 
@@ -36,7 +36,7 @@ class HostsFile(Section):
     containers: dict[GuestName, ContainerLayer] = Field({}, description="The containers by name.")
     firewall: FirewallSection | None = Field(None, description="Proxmox's firewall.")
     wireguard: WireguardSection | None = Field(None, description="The VPN gateway.")
-    backup: BackupSection | None = Field(None, description="Snapshots and archives.")
+    backup: BackupSection | None = Field(None, description="Snapshots, archives, replicas, drills.")
     notifications: NotificationSection | None = Field(None, description="Who hears of what.")
     monitoring: MonitoringSection | None = Field(None, description="What is watched.")
     upgrade: UpgradeSection | None = Field(None, description="Upgrades of the systems inside the guests.")

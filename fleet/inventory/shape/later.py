@@ -2,25 +2,22 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Literal
 
 from pydantic import Field
 
 from fleet.inventory.shape.fields import (
     Bool,
-    Calendar,
     Duration,
     GuestName,
     Interface,
     Percent,
     Port,
-    StorageId,
     Text,
-    whole,
 )
 from fleet.inventory.shape.guest_sections import Rule
 from fleet.inventory.shape.host_fields import Secret, WireguardPublicKey
-from fleet.inventory.shape.model import Props, Section
+from fleet.inventory.shape.model import Section
 from fleet.inventory.shape.net_fields import Ipv4, ProtoPort, Subnet
 
 
@@ -85,65 +82,6 @@ class WireguardSection(Section):
     forwards: tuple[PortForward, ...] = Field(
         (), description="Ports of the gateway that lead to guests behind it."
     )
-
-
-class Prune(Props):
-    """How many backups are kept: `keep-daily=7`."""
-
-    keep_last: Annotated[int, whole(0)] | None = Field(None, alias="keep-last", description="The newest.")
-    keep_hourly: Annotated[int, whole(0)] | None = Field(
-        None, alias="keep-hourly", description="One an hour."
-    )
-    keep_daily: Annotated[int, whole(0)] | None = Field(None, alias="keep-daily", description="One a day.")
-    keep_weekly: Annotated[int, whole(0)] | None = Field(None, alias="keep-weekly", description="One a week.")
-    keep_monthly: Annotated[int, whole(0)] | None = Field(
-        None, alias="keep-monthly", description="One a month."
-    )
-    keep_yearly: Annotated[int, whole(0)] | None = Field(None, alias="keep-yearly", description="One a year.")
-
-
-class SnapshotSection(Section):
-    """Snapshots of every guest."""
-
-    schedule: Calendar = Field(description="When: `02:00`.")
-    prune_backups: Prune = Field(alias="prune-backups", description="How many are kept: `keep-daily=7`.")
-
-
-class ArchiveSection(Section):
-    """vzdump archives of the guests that say `backup: {archives: true}`."""
-
-    schedule: Calendar = Field(description="When: `03:00`.")
-    storage: StorageId = Field(description="Where to (content backup).")
-    mode: Literal["snapshot", "suspend", "stop"] = Field(
-        "snapshot", description="How the guest is held still."
-    )
-    compress: Literal["0", "1", "gzip", "lzo", "zstd"] = Field("zstd", description="Compression.")
-    prune_backups: Prune = Field(alias="prune-backups", description="How many are kept: `keep-daily=7`.")
-
-
-class BackupSection(Section):
-    """Backups."""
-
-    snapshots: SnapshotSection | None = Field(None, description="Snapshots of every guest.")
-    archives: ArchiveSection | None = Field(None, description="Archives of those guests that ask for them.")
-
-
-class Topics(Section):
-    """The topic of each severity."""
-
-    critical: Text = Field(description="A guest failed, trouble with storage.")
-    warning: Text = Field(description="A threshold is passed, a service is degraded.")
-    info: Text = Field(description="Deployments, updates available.")
-    success: Text = Field(description="A backup is finished, something recovered.")
-
-
-class NotificationSection(Section):
-    """Who hears of what."""
-
-    url: Secret = Field(
-        description="Where notices go (ntfy and others): a reference, since tokens are in it."
-    )
-    topics: Topics = Field(description="The topic of each severity.")
 
 
 class Retention(Section):

@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, WithJsonSchema
 
+from fleet.inventory.shape.backup import DatasetBackup
 from fleet.inventory.shape.fields import (
     AbsolutePath,
     Bool,
@@ -104,10 +105,11 @@ class DatasetSection(Section):
     exec: _OnOff | None = Field(None, description="Whether programs in it may run.")
     setuid: _OnOff | None = Field(None, description="Whether setuid bits count.")
     devices: _OnOff | None = Field(None, description="Whether device nodes in it work.")
+    backup: DatasetBackup | None = Field(None, description="How it is backed up.")
 
 
 #: Keys of a dataset that are no properties of ZFS, or that have a place of their own in the plan.
-NO_PROPERTIES = frozenset({"mountpoint", "quota", "owner", "mode"})
+NO_PROPERTIES = frozenset({"mountpoint", "quota", "owner", "mode", "backup"})
 
 
 class StorageEntry(Section):
