@@ -50,7 +50,7 @@ def items(subject: Subject, facts: BackupFacts) -> tuple[Item, ...]:
 def _ordered(found: Sequence[Item], datasets: Sequence[str]) -> list[Item]:
     """The items with the transaction that tells in which order they were made.
 
-    Transactions are counted by each pool for itself: only those of one dataset can be compared, and only where
+    Each pool counts its transactions for itself: only those of one dataset can be compared, and only where
     every item has one.
     """
     first = datasets[0] if datasets else ""
