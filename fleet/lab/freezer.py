@@ -104,7 +104,7 @@ class Freezer:
         if text not in ("0", "1"):
             file.write_text(f"{int(group.wanted)}\n", encoding="ascii")
             return
-        if group.wanted == (text == "1"):
+        if group.wanted == (text == "1") == (group.since is not None):
             return
         group.wanted = text == "1"
         if not group.wanted:

@@ -35,7 +35,8 @@ class Route(NamedTuple):
 
     def match(self, path: str) -> Parts | None:
         """The parts of a path that fits, None for one that does not."""
-        regex = re.sub(r"\{(\w+)\}", r"(?P<\1>[^/]+)", self.pattern)
+        regex = self.pattern.replace("{volume}", "(?P<volume>.+)")  # a volume id may contain slashes
+        regex = re.sub(r"\{(\w+)\}", r"(?P<\1>[^/]+)", regex)
         found = re.fullmatch(regex, path)
         return found.groupdict() if found else None
 

@@ -64,6 +64,12 @@ def info(name: str) -> Info | None:
     return Info(kind[1], int(found[2]), moment, f"{found[1]}.log")
 
 
+def ctime(path: str) -> int:
+    """When an archive was made: as its name says, else as its file does."""
+    found = info(os.path.basename(path))
+    return found.ctime if found and found.ctime is not None else int(os.stat(path).st_ctime)
+
+
 def protected(path: str) -> bool:
     """Whether an archive must not be deleted."""
     return os.path.exists(f"{path}.protected")
@@ -160,53 +166,59 @@ def _inside(number: int, shift: int) -> int:
 
 
 class Backup:
-    """An archive that was read. ValueError if it is damaged, OSError if it is not there."""
+    """An archive that was read, as far as it can be. OSError if it is not there."""
 
     def __init__(self, path: str) -> None:
         from . import packing
 
-        self.raw = packing.expand(path)
+        self.damage: str | None = None
+        try:
+            self.raw = packing.expand(path)
+        except packing.Damaged as error:
+            self.raw, self.damage = error.before, str(error)
 
     def config(self) -> bytes | None:
         """The configuration in it, None without one. It comes first, so that a cut archive may have it."""
-        return self._member(CONFIG)
+        import tarfile
+
+        with contextlib.suppress(tarfile.TarError, EOFError, ValueError), self._open() as tar:
+            for entry in tar:
+                if entry.name in (f"./{CONFIG}", CONFIG):
+                    file = tar.extractfile(entry)
+                    return file.read() if file else None
+        return None
 
     def length(self) -> int:
         """Bytes of the stream that it stands for."""
-        with self._open() as tar:
-            comment = str(tar.pax_headers.get("comment", ""))
+        try:
+            with self._open() as tar:
+                comment = str(tar.pax_headers.get("comment", ""))
+        except ValueError:
+            return len(self.raw)
         found = comment.removeprefix(_LENGTH)
         return int(found) if found.isdecimal() else len(self.raw)
 
     def extract(self, target: str, shift: int) -> None:
-        """Unpack all of it but /dev; owners are those of the node."""
+        """Unpack all of it but /dev; owners are those of the node. ValueError after what could be had."""
         import tarfile
 
         try:
             with self._open() as tar:
                 tar.extraction_filter = getattr(tarfile, "fully_trusted_filter", None)
-                kept = [entry for entry in tar if not entry.name.startswith("./dev/")]
-                for entry in kept:
-                    ids = entry.uid, entry.gid
-                    entry.uid, entry.gid = os.getuid(), os.getgid()
-                    tar.extract(entry, target)
-                    if ids != (0, 0):
-                        owners.chown(f"{target}/{entry.name}", ids[0] + shift, ids[1] + shift, follow=False)
-        except (tarfile.TarError, EOFError) as error:
-            raise ValueError(str(error)) from None
-
-    def _member(self, name: str) -> bytes | None:
-        import tarfile
-
-        try:
-            with self._open() as tar:
                 for entry in tar:
-                    if entry.name in (f"./{name}", name):
-                        file = tar.extractfile(entry)
-                        return file.read() if file else None
-        except (tarfile.TarError, EOFError):
-            return None
-        return None
+                    if not entry.name.startswith("./dev/"):
+                        self._extract(tar, entry, target, shift)
+        except (tarfile.TarError, EOFError) as error:
+            raise ValueError(self.damage or f"tar: {error}") from None
+        if self.damage is not None:
+            raise ValueError(self.damage)
+
+    def _extract(self, tar: tarfile.TarFile, entry: tarfile.TarInfo, target: str, shift: int) -> None:
+        ids = entry.uid, entry.gid
+        entry.uid, entry.gid = os.getuid(), os.getgid()
+        tar.extract(entry, target)
+        if ids != (0, 0):
+            owners.chown(f"{target}/{entry.name}", ids[0] + shift, ids[1] + shift, follow=False)
 
     def _open(self) -> tarfile.TarFile:
         import tarfile
@@ -214,4 +226,4 @@ class Backup:
         try:
             return tarfile.open(fileobj=io.BytesIO(self.raw))
         except tarfile.TarError as error:
-            raise ValueError(str(error)) from None
+            raise ValueError(self.damage or f"tar: {error}") from None

@@ -15,6 +15,7 @@ MODULES: dict[str, str] = {
     "pveam": "pveam",
     "pvesh": "pvesh",
     "pveversion": "pveversion",
+    "vzdump": "vzdump",
     "pvecm": "pvecm",
     "ha-manager": "ha_manager",
     "pve-firewall": "pve_firewall",

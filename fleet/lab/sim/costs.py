@@ -29,6 +29,7 @@ SECONDS = {
     "snapshot": 0.15,
     "rollback": 0.15,
     "clone": 2.5,
+    "backup": 2.0,
     "resize": 0.3,
     "hotplug": 0.1,
 }

@@ -9,7 +9,7 @@ from importlib import import_module
 from . import fate
 from .commands import GUEST_MODULES, MODULES
 
-_FOR_ROOT = ("pct", "qm", "pvesm", "pveam", "pvesh", "pvecm", "pve-firewall", "ha-manager")
+_FOR_ROOT = ("pct", "qm", "pvesm", "pveam", "pvesh", "pvecm", "pve-firewall", "ha-manager", "vzdump")
 
 
 def run(argv: list[str]) -> int:

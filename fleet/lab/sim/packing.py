@@ -15,6 +15,14 @@ _OURS = 0xC0  # frame header descriptor of _raw_frame()
 _MOST = 256 << 20  # bytes of an archive that are read at once: what follows is a hole
 
 
+class Damaged(ValueError):
+    """An archive that cannot be read to its end: why, and what comes before."""
+
+    def __init__(self, reason: str, before: bytes = b"") -> None:
+        super().__init__(reason)
+        self.before = before
+
+
 def pack(raw: bytes, name: str) -> bytes:
     """A tar stream packed as the ending of an archive's name says.
 
@@ -53,15 +61,12 @@ def pad(file: io.BufferedWriter, name: str, missing: int) -> None:
 
 
 def expand(path: str) -> bytes:
-    """The tar stream in an archive, whose first bytes say how it is packed.
-
-    OSError, or ValueError if it is none.
-    """
+    """The tar stream in an archive, whose first bytes say how it is packed. OSError or Damaged."""
     with open(path, "rb") as file:
         head = file.read(6)
         file.seek(0)
         if head[:4] == struct.pack("<I", _ZSTD_MAGIC):
-            return _unzstd(file, path)
+            return _unzstd(file)
         packed = file.read(_MOST)
     if head == b"\xfd7zXZ\0":
         import lzma
@@ -69,7 +74,7 @@ def expand(path: str) -> bytes:
         try:
             return lzma.LZMADecompressor().decompress(packed)
         except lzma.LZMAError as error:
-            raise ValueError(str(error)) from None
+            raise Damaged(str(error)) from None
     if head[:2] == b"\x1f\x8b":
         return _gunzip(packed)
     return packed
@@ -79,13 +84,17 @@ def _gunzip(packed: bytes) -> bytes:
     import zlib
 
     stream = zlib.decompressobj(31)
+    out = []
     try:
-        raw = stream.decompress(packed)
-    except zlib.error as error:
-        raise ValueError(str(error)) from None
-    if not stream.eof:
-        raise ValueError("unexpected end of file")
-    return raw
+        for start in range(
+            0, len(packed), _BLOCK
+        ):  # piece by piece, so that what comes before a fault is there
+            out.append(stream.decompress(packed[start : start + _BLOCK]))
+            if stream.eof:
+                return b"".join(out)
+    except zlib.error:
+        raise Damaged("gzip: stdin: invalid compressed data--format violated", b"".join(out)) from None
+    raise Damaged("gzip: stdin: unexpected end of file", b"".join(out))
 
 
 def raw_frame(raw: bytes) -> bytes:
@@ -98,32 +107,35 @@ def raw_frame(raw: bytes) -> bytes:
     return b"".join(out)
 
 
-def _unzstd(file: io.BufferedReader, path: str) -> bytes:
-    """What a zstd file holds; ValueError where it is damaged, or needs a zstd that is not there."""
-    descriptor = file.read(5)[4]
-    if descriptor != _OURS:
+def _unzstd(file: io.BufferedReader) -> bytes:
+    """What a zstd file holds; Damaged also where it needs a zstd that is not there."""
+    descriptor = file.read(5)[4:5]
+    if descriptor != bytes((_OURS,)):
         import shutil
         import subprocess
 
         program = shutil.which("zstd")
         if program is None:
-            raise ValueError("not packed by the lab, and this machine has no zstd")
-        done = subprocess.run([program, "-q", "-d", "-c", path], capture_output=True, check=False)
+            raise Damaged("not packed by the lab, and this machine has no zstd")
+        file.seek(0)
+        done = subprocess.run(
+            [program, "-q", "-d", "-c"], stdin=file.fileno(), capture_output=True, check=False
+        )
         if done.returncode:
-            raise ValueError(done.stderr.decode(errors="replace").strip())
+            raise Damaged(done.stderr.decode(errors="replace").strip(), done.stdout)
         return done.stdout
     file.seek(14)
-    out = []
+    out: list[bytes] = []
     last = 0
     while not last:
         header = file.read(3)
         if len(header) < 3:
-            raise ValueError("unexpected end of file")
+            raise Damaged("zstd: /*stdin*\\: unexpected end of file", b"".join(out))
         number = int.from_bytes(header, "little")
         last = number & 1
         block = file.read(number >> 3)
         if len(block) < number >> 3:
-            raise ValueError("unexpected end of file")
+            raise Damaged("zstd: /*stdin*\\: unexpected end of file", b"".join([*out, block]))
         out.append(block)
     return b"".join(out)
 

@@ -143,6 +143,18 @@ def _commit(vmid: int, name: str) -> None:
         container.save(vmid, config)
 
 
+def describe(vmid: int, name: str, description: str | None) -> int:
+    """Change the description of a snapshot (PUT .../snapshot/NAME/config)."""
+    with container.locked(vmid):
+        config = container.load(vmid)
+        container.check_lock(config)
+        section = _section(config, name)
+        if description is not None:
+            section.keys["description"] = description
+        container.save(vmid, config)
+    return 0
+
+
 # --- deleting one ---
 
 
@@ -161,6 +173,10 @@ def delsnapshot(arguments: Arguments) -> int:
     return tasks.run("vzdelsnapshot", str(vmid), work)
 
 
+class NoMigrationLock(Die):
+    """Somebody else holds the migration lock of a guest."""
+
+
 @contextmanager
 def migration_lock(vmid: int, timeout: float = container.LOCK_TIMEOUT) -> Iterator[None]:
     """Hold the lock that replication and migration of a guest take."""
@@ -168,7 +184,7 @@ def migration_lock(vmid: int, timeout: float = container.LOCK_TIMEOUT) -> Iterat
     try:
         held.__enter__()
     except Die:
-        raise Die("Failed to obtain guest migration lock - replication running?", 255) from None
+        raise NoMigrationLock("Failed to obtain guest migration lock - replication running?", 255) from None
     try:
         yield
     finally:

@@ -11,6 +11,7 @@ from typing import Any
 from . import api, cli, costs, errors, helptext, paths, tables
 from .cli import Arguments
 from .errors import Die, ParamError, UsageError
+from .props import boolean
 
 _FORMAT_OPTIONS = ("output-format", "noborder", "noheader", "quiet", "human-readable", "noproxy")
 _FLAGS = (
@@ -26,6 +27,8 @@ _FLAGS = (
 )
 _FORMATS = ("text", "json", "json-pretty", "yaml")
 _LXC = re.compile(r"/nodes/([^/]+)/lxc(?:/(\d+)(?:/(.+))?)?")
+_CONTENT = re.compile(r"/nodes/([^/]+)/storage/([^/]+)/content/(.+)")
+_PRUNE = re.compile(r"/nodes/([^/]+)/storage/([^/]+)/prunebackups")
 _PCT = {
     verb: f"pct_power.{verb}" for verb in ("start", "stop", "shutdown", "reboot", "suspend", "resume")
 } | {
@@ -249,6 +252,10 @@ def _worker(verb: str, words: list[str], form: dict[str, str]) -> int:
 
 
 def _create(path: str, form: dict[str, str], words: list[str]) -> int:
+    node = re.fullmatch(r"/nodes/([^/]+)/vzdump", path.rstrip("/"))
+    if node is not None:
+        api.check_node(node[1])
+        return _vzdump(words, form)
     match = _LXC.fullmatch(path.rstrip("/"))
     if match is None:
         return _no_handler("create", path)
@@ -281,6 +288,16 @@ def _create(path: str, form: dict[str, str], words: list[str]) -> int:
     return _no_handler("create", path)
 
 
+def _vzdump(words: list[str], form: dict[str, str]) -> int:
+    """Back guests up as vzdump does, which is the same call; the UPID is printed."""
+    from . import vzdump
+
+    vzdump.call(words)
+    sys.stdout.flush()
+    _show(_last_upid(), form)
+    return 0
+
+
 def _option_names(verb: str) -> tuple[str, ...]:
     """The parameters of a verb of pct, numbered ones included."""
     from . import schema
@@ -291,6 +308,18 @@ def _option_names(verb: str) -> tuple[str, ...]:
 
 
 def _set(path: str, form: dict[str, str], words: list[str]) -> int:
+    volume = _CONTENT.fullmatch(path.rstrip("/"))
+    if volume is not None:
+        api.check_node(volume[1])
+        return _set_volume(volume[2], volume[3], _params(words, ("notes", "protected")))
+    match = _LXC.fullmatch(path.rstrip("/"))
+    snap = re.fullmatch(r"snapshot/([^/]+)/config", (match[3] or "") if match else "")
+    if match is not None and snap is not None:
+        from . import pct_snapshot
+
+        api.check_node(match[1])
+        given = _params(words, ("description",))
+        return pct_snapshot.describe(int(match[2]), snap[1], given.get("description"))
     match = _LXC.fullmatch(path.rstrip("/"))
     if match is None or match[2] is None or match[3] not in ("config", "resize"):
         return _no_handler("set", path)
@@ -301,7 +330,52 @@ def _set(path: str, form: dict[str, str], words: list[str]) -> int:
     return _worker("resize", [match[2], given.get("disk", ""), given.get("size", "")], form)
 
 
+def _set_volume(storage: str, name: str, given: dict[str, str]) -> int:
+    """Change the notes or the protection of a backup."""
+    from . import storage_attributes
+    from .api_nodes import volume_id
+
+    volid = volume_id(storage, name)
+    if "notes" in given:
+        storage_attributes.set_notes(volid, given["notes"])
+    if "protected" in given:
+        wanted = boolean(given["protected"])
+        if wanted is None:
+            raise ParamError({"protected": f"type check ('boolean') failed - got '{given['protected']}'"})
+        storage_attributes.protect(volid, wanted == "1")
+    return 0
+
+
+def _delete_below_storage(path: str, form: dict[str, str], words: list[str]) -> int | None:
+    """Delete a volume or prune a storage's backups; None for another path."""
+    volume, pruned = _CONTENT.fullmatch(path), _PRUNE.fullmatch(path)
+    found = volume or pruned
+    if found is None:
+        return None
+    from . import pvesm
+
+    api.check_node(found[1])
+    if volume is not None:
+        from .api_nodes import volume_id
+
+        pvesm.free(volume_id(volume[2], volume[3]))
+    else:
+        from . import prune
+
+        given = _params(words, ("prune-backups", "type", "vmid"))
+        keep = prune.parse(given["prune-backups"]) if "prune-backups" in given else None
+        pvesm.prune_backups(
+            found[2], keep, int(given["vmid"]) if "vmid" in given else None, given.get("type")
+        )
+    sys.stdout.flush()
+    _show(_last_upid(), form)
+    return 0
+
+
 def _delete(path: str, form: dict[str, str], words: list[str]) -> int:
+    done = _delete_below_storage(path.rstrip("/"), form, words)
+    if done is not None:
+        return done
     match = _LXC.fullmatch(path.rstrip("/"))
     if match is None or match[2] is None:
         return _no_handler("delete", path)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import re
 import sys
 from collections.abc import Callable
 
-from . import cli, costs, errors, machine, storage, storage_cfg, tasks
+from . import archives, cli, costs, errors, machine, prune, storage, storage_cfg, tasks
 from .cli import Arguments
 from .errors import Die, ParamError
 from .storage_base import Volume
@@ -144,6 +145,12 @@ def _free(arguments: Arguments) -> int:
     name, _ = storage.parse_volid(volid)
     if given is not None and given != name:
         raise ParamError({"volume": f"storage ID mismatch ({name} != {given})\n"})
+    return free(volid)
+
+
+def free(volid: str) -> int:
+    """Delete a volume in a task, whose result nobody looks at."""
+    name, _ = storage.parse_volid(volid)
     storage.path(volid)
     owner = storage.parse_name(volid).vmid
 
@@ -308,18 +315,63 @@ def _extractconfig(arguments: Arguments) -> int:
     volid = arguments.values["volume"]
     if storage.parse_name(volid).vtype != "backup":
         raise Die(f"unable to extract configuration from '{volid}': not a backup")
-    raise Die(f"no configuration in archive '{storage.template_path(volid)}'")
+    sys.stdout.write(extracted(volid))
+    return 0
+
+
+def extracted(volid: str) -> str:
+    """The configuration in an archive on a storage."""
+    path = storage.real_path(volid)
+    known = archives.info(os.path.basename(path))
+    if known is None:
+        raise Die(f"ERROR: couldn't determine archive info from '{storage.path(volid)}'")
+    if not os.path.isfile(path):
+        raise Die(f"ERROR: file '{storage.path(volid)}' does not exist")
+    try:
+        found = archives.Backup(path).config() if known.kind == "lxc" else None
+    except ValueError:
+        found = None
+    if found is None:
+        raise Die("ERROR: archive contains no configuration file")
+    return found.decode("utf-8", "surrogateescape")
 
 
 def _prune(arguments: Arguments) -> int:
     values = arguments.values
-    section = storage_cfg.get(values["storage"])
-    keep = {key: value for key, value in values.items() if key.startswith("keep-")}
-    if keep.get("keep-all") == "1" and len(keep) > 1:
-        raise ParamError({"prune-backups": "keep-all cannot be set together with other options.\n"})
-    if not keep and "prune-backups" not in section.keys:
-        raise Die(f"no prune-backups options configured for storage '{section.id}'")
-    raise Die("pruning backups is not simulated")
+    name, dry = values["storage"], values.get("dry-run") == "1"
+    given = {key: int(value) for key, value in values.items() if key in prune.KEYS}
+    keep = prune.keep_of(name, prune.check(given) if given else None)
+    vmid = int(values["vmid"]) if "vmid" in values else None
+    if dry:
+        _print_plan(prune.plan(name, keep, vmid, values.get("type")))
+        return 0
+    return prune_backups(name, keep, vmid, values.get("type"))
+
+
+def prune_backups(name: str, given: prune.Keep | None, vmid: int | None, kind: str | None) -> int:
+    """Prune a storage in a task, whose result nobody looks at."""
+    keep = prune.keep_of(name, given)
+
+    def work(out: tasks.Out) -> None:
+        prune.prune(name, keep, vmid, kind, lambda _level, line: out.write(f"{line}\n"))
+
+    return tasks.run_unchecked("prunebackups", f"{vmid}@{name}" if vmid else name, work)
+
+
+def _print_plan(entries: list[prune.Entry]) -> None:
+    """What pruning would do, by guest and time."""
+    if not entries:
+        print("No backups found")
+        return
+    print(
+        "NOTE: this is only a preview and might not be what a subsequent\n"
+        "prune call does if backups are removed/added in the meantime.\n"
+    )
+    width = max(len(entry.volid) for entry in entries) + 1
+    print(f"{'Backup':<{width}} {'Backup-ID':>15} {'Prune-Mark':>10}")
+    for entry in sorted(entries, key=lambda e: (e.vmid or 0, e.ctime)):
+        owner = f"{entry.kind}/{entry.vmid}" if entry.vmid else entry.kind
+        print(f"{entry.volid:<{width}} {owner:>15} {entry.mark:>10}")
 
 
 def _help(arguments: Arguments) -> int:

@@ -118,6 +118,10 @@ _OPTIONS = {
     "resize": ("digest", "skiplock"),
 }
 
+NO_KVM = (
+    "KVM virtualisation configured, but not available. Either disable in VM configuration or enable in BIOS."
+)
+
 Values = dict[str, str]
 
 
@@ -334,10 +338,7 @@ def _start(words: list[str], given: Values) -> int:
 
     def work(_out: tasks.Out) -> None:
         qm_conf.check_lock(qm_conf.read(vmid))
-        raise Die(
-            "KVM virtualisation configured, but not available. Either disable in VM configuration or enable "
-            "in BIOS."
-        )
+        raise Die(NO_KVM)
 
     return tasks.run("qmstart", str(vmid), work)
 

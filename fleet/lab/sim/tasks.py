@@ -37,7 +37,8 @@ class Broken(Die):
 class Out:
     """Where a worker writes: the command's stdout and the task's log."""
 
-    def __init__(self, log: str) -> None:
+    def __init__(self, log: str, upid: str) -> None:
+        self.upid = upid
         self._log = open(log, "w", encoding="utf-8", errors="surrogateescape")  # noqa: SIM115 - until finish()
         self.warnings = 0
         self._broken = False
@@ -160,7 +161,7 @@ def _run(kind: str, ident: str, work: Work) -> tuple[str | None, int]:
     log = paths.real(log_path(name))
     os.makedirs(os.path.dirname(log), exist_ok=True)
     _record(name, None)
-    out = Out(log)
+    out = Out(log, name)
     error: str | None = None
     try:
         with _interruptible(), redirect_stderr(out):
