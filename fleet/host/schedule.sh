@@ -16,22 +16,25 @@ fleet_timer() {
         [ "$(systemctl ${2:+"$2"} show -p NeedDaemonReload --value "$1")" != yes ]
 }
 
-# fleet_cron_list: the crontab; fails where it cannot be read, which is not the same as that there is none
-fleet_cron_list() (
-    said=$(mktemp) || exit 1
-    trap 'rm -f "$said"' EXIT
-    crontab -l 2>"$said" && exit 0
-    grep -qi -e 'no crontab for' -e 'no such file' "$said" && exit 0
-    cat "$said" >&2
-    exit 1
-)
+# fleet_cron_list FILE: writes the crontab to FILE; fails where it cannot be read, which is not the same as that
+# there is none, and where it would not come back as it was: Debian's crontab -l shows a carriage return as \r
+fleet_cron_list() {
+    if ! crontab -l >"$1" 2>"$1.said" && ! grep -qi -e 'no crontab for' -e 'no such file' "$1.said"; then
+        cat "$1.said" >&2
+        return 1
+    fi
+    if grep -q '\\r$' "$1"; then
+        echo 'a line of it ends with a carriage return, as Windows writes it: take that out with crontab -e' >&2
+        return 1
+    fi
+}
 
 # fleet_cron_split FOLDER BEGIN END: the crontab as FOLDER/ours, our block, and FOLDER/rest, byte for byte what is
 # other people's; fails where our block has no end
 fleet_cron_split() {
     : >"$1/ours"
     : >"$1/rest"
-    fleet_cron_list >"$1/all" && FOLDER=$1 BEGIN=$2 END=$3 LC_ALL=C awk '
+    fleet_cron_list "$1/all" && FOLDER=$1 BEGIN=$2 END=$3 LC_ALL=C awk '
         $0 == ENVIRON["BEGIN"] { inside = 1; next }
         inside && $0 == ENVIRON["END"] { inside = 0; next }
         { print > (ENVIRON["FOLDER"] "/" (inside ? "ours" : "rest")) }

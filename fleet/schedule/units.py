@@ -36,10 +36,6 @@ class Place:
         for path in (self.hosts, self.folder, self.environment, *self.program):
             if not path.isprintable() or path != path.strip() or path.endswith("\\"):
                 raise Refused(f"{path!r}: no timer can be made for a path with such characters")
-        if set(self.program[0]) & set("\"'\\"):
-            raise Refused(
-                f"{self.program[0]!r}: systemd runs no program whose path has quotes or backslashes"
-            )
 
     @property
     def begin(self) -> str:
@@ -59,7 +55,9 @@ def made_for(text: str) -> str | None:
 
 
 def service(job: Job, place: Place) -> str:
-    """The unit that does it once."""
+    """The unit that does it once; Refused for a program that systemd would not run."""
+    if set(place.program[0]) & set("\"'\\"):
+        raise Refused(f"{place.program[0]!r}: systemd runs no program whose path has quotes or backslashes")
     words = (*place.program[1:], *job.words, "--inventory", place.hosts)
     network = "" if place.user else "Wants=network-online.target\nAfter=network-online.target\n"
     return (
