@@ -13,7 +13,7 @@ from .zfs_props import PROPS, ZERO_IS_NONE, BadValue, canonical, is_user, parse_
 from .zfs_tree import Tree, ZfsError, changing
 from .zfs_usage import UsageError, one_operand, options, properties, usage
 
-_ALIASES = {"snap": "snapshot", "umount": "unmount"}
+_ALIASES = {"recv": "receive", "snap": "snapshot", "umount": "unmount"}
 
 
 def _size(what: str, text: str) -> int:
@@ -187,7 +187,9 @@ _ELSEWHERE = {
     "list": "zfs_list.show_list",
     "mount": "zfs_mount.mount",
     "release": "zfs_holds.release",
+    "receive": "zfs_receive.receive",
     "rollback": "zfs_snapshots.rollback",
+    "send": "zfs_send.send",
     "snapshot": "zfs_snapshots.snapshot",
     "unmount": "zfs_mount.unmount",
 }

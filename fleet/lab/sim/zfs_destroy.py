@@ -147,7 +147,7 @@ def _reclaimed(tree: Tree, snaps: list[str]) -> int:
 
 
 def free(tree: Tree, snaps: list[str], defer: bool = False) -> None:
-    """Destroy snapshots, all or none, or raise ZfsError; with `defer` those that are held or cloned are only marked."""
+    """Destroy snapshots, all or none (ZfsError); with `defer` those that are kept are only marked."""
     kept = {snap: why for snap in snaps if snap in tree.snapshots and (why := kept_by(tree, snap))}
     if kept and not defer:
         raise ZfsError(*(f"cannot destroy snapshot {snap}: {why}" for snap, why in kept.items()))

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import fcntl
 import os
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 from . import paths
 
 _DIRECTORY = "/run/fleet-lab/zfs"
+_TRIES, _PAUSE = 5, 0.01  # whoever asks whether a lock is held holds it for a moment, too
 
 
 @contextmanager
@@ -18,22 +20,26 @@ def in_use(guid: str, exclusive: bool) -> Iterator[bool]:
     os.makedirs(paths.real(_DIRECTORY), exist_ok=True)
     fd = os.open(paths.real(f"{_DIRECTORY}/{guid}"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
-        try:
-            fcntl.flock(fd, (fcntl.LOCK_EX if exclusive else fcntl.LOCK_SH) | fcntl.LOCK_NB)
-        except BlockingIOError:
-            yield False
-            return
-        yield True
+        yield _locked(fd, exclusive)
     finally:
         os.close(fd)
 
 
+def _locked(fd: int, exclusive: bool) -> bool:
+    for left in reversed(range(_TRIES)):
+        try:
+            fcntl.flock(fd, (fcntl.LOCK_EX if exclusive else fcntl.LOCK_SH) | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if left:
+                time.sleep(_PAUSE)
+        else:
+            return True
+    return False
+
+
 def sending(guid: str) -> bool:
     """Whether a snapshot is being sent, or a dataset received into, by a process that lives."""
-    file = paths.real(f"{_DIRECTORY}/{guid}")
-    if not os.path.exists(file):
+    if not os.path.exists(paths.real(f"{_DIRECTORY}/{guid}")):
         return False
     with in_use(guid, exclusive=True) as free:
-        if free:
-            os.unlink(file)
         return not free

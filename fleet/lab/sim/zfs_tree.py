@@ -357,7 +357,12 @@ def _load() -> Tree:
     """The tree that is kept, or that of machine.json."""
     data = zfs_store.read()
     if data is not None:
-        return Tree(data)
+        tree = Tree(data)
+        if any("receiving" in node for node in tree.datasets.values()):
+            from . import zfs_partial
+
+            zfs_partial.forget_dead(tree)
+        return tree
     from . import zfs_seed
 
     return zfs_seed.seed()

@@ -39,6 +39,21 @@ _USAGE = {
     "unmount": "\tunmount [-fu] <-a | filesystem|mountpoint>\n",
     "rollback": "\trollback [-rRf] <snapshot>\n",
     "snapshot": "\tsnapshot [-r] [-o property=value] ... <filesystem|volume>@<snap> ...\n",
+    "send": (
+        "\tsend [-DLPbcehnpsVvw] [-i|-I snapshot]\n"
+        "\t     [-R [-X dataset[,dataset]...]]     <snapshot>\n"
+        "\tsend [-DnVvPLecw] [-i snapshot|bookmark] <filesystem|volume|snapshot>\n"
+        "\tsend [-DnPpVvLec] [-i bookmark|snapshot] --redact <bookmark> <snapshot>\n"
+        "\tsend [-nVvPe] -t <receive_resume_token>\n"
+        "\tsend [-PnVv] --saved filesystem\n"
+    ),
+    "receive": (
+        "\treceive [-vMnsFhu] [-o <property>=<value>] ... [-x <property>] ...\n"
+        "\t    <filesystem|volume|snapshot>\n"
+        "\treceive [-vMnsFhu] [-o <property>=<value>] ... [-x <property>] ... \n"
+        "\t    [-d | -e] <filesystem>\n"
+        "\treceive -A <filesystem|volume>\n"
+    ),
     "hold": "\thold [-r] <tag> <snapshot> ...\n",
     "holds": "\tholds [-rHp] <snapshot> ...\n",
     "release": "\trelease [-r] <tag> <snapshot> ...\n",
@@ -97,21 +112,29 @@ def _property_list() -> str:
     )
 
 
-def options(verb: str, args: list[str], spec: str) -> tuple[list[tuple[str, str]], list[str]]:
-    """([(letter, value)], operands) by glibc's getopt, which takes options anywhere; `spec` as for getopt."""
+def options(
+    verb: str, args: list[str], spec: str, longs: dict[str, str] | None = None
+) -> tuple[list[tuple[str, str]], list[str]]:
+    """([(letter, value)], operands) by glibc's getopt, which takes options anywhere; `spec` as for getopt.
+
+    `longs` are the letters of long options.
+    """
     import getopt
 
     wants_value = {c for i, c in enumerate(spec) if spec[i + 1 : i + 2] == ":"}
+    names = {name + ("=" if letter in wants_value else ""): letter for name, letter in (longs or {}).items()}
     try:
-        found, rest = getopt.gnu_getopt(args, spec)
+        found, rest = getopt.gnu_getopt(args, spec, list(names))
     except getopt.GetoptError as error:
         if error.opt and error.opt[0] in wants_value:
             what = (
                 "missing size argument" if verb == "create" else f"missing argument for '{error.opt}' option"
             )
             raise UsageError(verb, what) from None
+        if longs and len(error.opt) > 1:
+            raise UsageError(verb, f"invalid option '--{error.opt}'") from None
         raise UsageError(verb, f"invalid option '{error.opt[:1] or '-'}'") from None
-    return [(letter[1:], value) for letter, value in found], rest
+    return [((longs or {}).get(option[2:], option[1:]), value) for option, value in found], rest
 
 
 def one_operand(verb: str, rest: list[str], what: str) -> str:
