@@ -21,7 +21,7 @@ FOREIGN = frozenset(
     {
         "tank/guests/subvol-100-disk-0@by-hand",
         "tank/guests/subvol-100-disk-0@fleet-daily-20200101t000000z",
-        "tank/docker/subvol-100-disk-1@autosnap_2026-01-01_00:00:00_daily",
+        "tank/docker/subvol-100-disk-0@autosnap_2026-01-01_00:00:00_daily",
         "tank/data@__replicate_1-0_1700000000__",
         "tank/guests/subvol-101-disk-0@byhand",
     }
@@ -59,7 +59,7 @@ class Scene:
         assert set(report.taken) == SUBJECTS, case
         paths = backups.snapshots(self.world)
         assert paths >= FOREIGN, f"{case}: {FOREIGN - paths} is gone"
-        for dataset in ("tank/guests/subvol-100-disk-0", "tank/docker/subvol-100-disk-1", "tank/data"):
+        for dataset in ("tank/guests/subvol-100-disk-0", "tank/docker/subvol-100-disk-0", "tank/data"):
             ours = {path for path in paths - FOREIGN if path.startswith(f"{dataset}@")}
             assert f"{dataset}@{report.name}" in ours, case
             assert len(ours) == 2, f"{case}: keep-last=2 leaves {ours}"

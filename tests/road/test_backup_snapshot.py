@@ -15,7 +15,7 @@ from tests.road import backups, fleets, operator
 from tests.road.test_inv import Inv
 from tests.road.world import State, World
 
-BOUND = ("tank/guests/subvol-100-disk-0", "tank/docker/subvol-100-disk-1")
+BOUND = ("tank/guests/subvol-100-disk-0", "tank/docker/subvol-100-disk-0")
 
 
 @pytest.fixture(scope="module")
@@ -83,7 +83,7 @@ def test_a_guest_that_does_not_freeze_is_snapshotted_running_and_said(
 
 
 def test_the_policy_keeps_two_and_foreign_snapshots_stay(node: World, inventory: Inventory) -> None:
-    node.run(f"zfs snapshot {BOUND[0]}@by-hand {BOUND[0]}@autosnap_2026-01-01_00:00:00_daily")
+    node.run(f"zfs snapshot {BOUND[0]}@by-hand {BOUND[1]}@autosnap_2026-01-01_00:00:00_daily")
     node.run(f"zfs snapshot {BOUND[0]}@fleet-daily-20260101t000000z")  # named as ours, and not ours
     node.run("pct snapshot 101 byhand")
     reports = [backups.snapshot(inventory, label=label) for label in ("one", "two", "three")]
