@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+import re
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -15,6 +16,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from fleet.domains.backup.reach import reach
 from fleet.domains.backup.retention import FUTURE, Decision, Entry, Mark, brake, decide, mark
 from fleet.domains.backup.spec import Brake, Keep
 
@@ -97,6 +99,11 @@ def lists(draw: st.DrawFn) -> list[tuple[int, Mark | None]]:
     return [(time, draw(given_marks)) for time in draw(times())]
 
 
+def only(rule: str, count: int) -> Keep:
+    counts: dict[str, Any] = {rule: count}
+    return Keep(**counts)
+
+
 def split(entries: Sequence[Any], found: Sequence[tuple[Mark, str]], which: Mark) -> list[Any]:
     return [each for each, (marked, _) in zip(entries, found, strict=True) if marked is which]
 
@@ -155,8 +162,8 @@ def test_the_order_of_the_list_does_not_matter_where_no_two_were_made_at_once(
 def test_with_one_rule_alone_a_greater_number_never_removes_more(
     made: list[int], rule: str, count: int, more: int, zone: ZoneInfo
 ) -> None:
-    few = marks(made, replace(Keep(), **{rule: count}), zone)
-    many = marks(made, replace(Keep(), **{rule: count + more}), zone)
+    few = marks(made, only(rule, count), zone)
+    many = marks(made, only(rule, count + more), zone)
     assert all(after == "keep" for before, after in zip(few, many, strict=True) if before == "keep")
 
 
@@ -555,3 +562,30 @@ def test_a_nightly_rotation_is_never_braked(keep: Keep, zone: ZoneInfo, first: i
         made = decide(have, keep, zone, now=now, newest=1, this_run=f"e{number}")
         assert not brake(made, Brake())
         have = [entry for entry, each in zip(have, made, strict=True) if not each.remove]
+
+
+# ── what the documents say ────────────────────────────────────────────────────────────────────────
+
+PAGE = (Path(__file__).resolve().parents[2] / "docs" / "backups.md").read_text("utf-8")
+ROWS = re.findall(r"^\| `(keep-[^`]+)` \| (.+?) \| (.+?) \| (.+?) \|$", PAGE, re.MULTILINE)
+
+
+def shown(least: int, most: int) -> str:
+    return str(most) if least == most else f"{least}-{most}"
+
+
+def test_the_page_has_the_table_of_policies() -> None:
+    assert len(ROWS) >= 10
+    assert "keep-last=1,keep-daily=7" in {row[0] for row in ROWS}
+
+
+@pytest.mark.parametrize("row", ROWS, ids=lambda row: row[0])
+@pytest.mark.parametrize("zone", [NEW_YORK, BERLIN], ids=str)
+def test_a_policy_reaches_as_far_back_as_the_page_says(row: tuple[str, ...], zone: ZoneInfo) -> None:
+    counts: dict[str, Any] = {
+        name.removeprefix("keep-"): int(count)
+        for name, _, count in (each.partition("=") for each in row[0].split(","))
+    }
+    assert str(Keep(**counts)) == row[0]
+    found = reach(Keep(**counts), zone)
+    assert row[1:] == (shown(*found.kept), shown(*found.oldest), str(found.gap or "-"))
