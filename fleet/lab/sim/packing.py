@@ -117,7 +117,7 @@ def _unzstd(file: io.BufferedReader) -> bytes:
         program = shutil.which("zstd")
         if program is None:
             raise Damaged("not packed by the lab, and this machine has no zstd")
-        file.seek(0)
+        os.lseek(file.fileno(), 0, os.SEEK_SET)  # not file.seek(), which stays in its buffer
         done = subprocess.run(
             [program, "-q", "-d", "-c"], stdin=file.fileno(), capture_output=True, check=False
         )

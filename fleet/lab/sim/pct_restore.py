@@ -17,6 +17,7 @@ from . import archives, conf, container, costs, files, mounts, network, paths, p
 from .conf import Config
 from .errors import Die
 from .mounts import Mount
+from .pct_update import update
 from .sizes import parse_size
 
 if TYPE_CHECKING:
@@ -76,11 +77,14 @@ class _Restore:
             arguments.take(name)
         pct_create.check_pool(arguments.take("pool"))
         pct_create.check_template(archive)
-        self._options, volumes = pct_create.split_volumes(arguments.values, storage)
+        options, volumes = pct_create.split_volumes(arguments.values, storage)
         if volumes and "rootfs" not in volumes:
             raise Die("mount points configured, but 'rootfs' not set - aborting")
         self._given = mounts.of(volumes)
         pct_create.check_storages(self._given, None if volumes else storage)
+        checked = Config()
+        update(vmid, checked, False, options)
+        self._options = checked.keys
 
     def run(self, out: Out) -> None:
         """Do it, the configuration being locked; Die with what went wrong, tidied up."""

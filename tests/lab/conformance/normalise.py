@@ -54,6 +54,17 @@ _REPLACED: tuple[tuple[str, str, str], ...] = (
     (r"(SSH_(?:CONNECTION|CLIENT)=).*", r"\1ADDRESS", "ports of the connection"),
     (rf"(?m)^((?:{_RSYNC})[^\n]*)$", "RSYNC", "files of the template"),
     (
+        r"(?m)^INFO: (Total bytes written|archive file size|(?:first|final) sync finished - transferred).*$",
+        r"INFO: \1 N",
+        "files of the template, and those that the guest has written since",
+    ),
+    (
+        r"(?<='\n)(?<=\.tar\.zst'\n)Total bytes read: [^\n]*(?=\nmerging)",
+        "Total bytes read: N",
+        "files of the template, and those that the guest has written since",
+    ),
+    (r"(tar(?:\.zst)?) +backup +\d+ ", r"\1 backup N ", "size of that archive"),
+    (
         r"\d+/(\d+) files \([\d.]+% non-contiguous\), \d+/(\d+) blocks",
         r"N/\1 files, N/\2 blocks",
         "files of the template",
@@ -89,6 +100,15 @@ def _sorted_host_keys(text: str) -> str:
     return run.sub(lambda match: "".join(sorted(m[0] for m in _HOST_KEY.finditer(match[0]))), text)
 
 
+def _sorted_options(text: str) -> str:
+    """vzdump names its options in the order of a Perl hash: sort them."""
+    return re.sub(
+        r"(?m)^(INFO: starting new backup job: vzdump [\d ]*)(--.*)$",
+        lambda match: match[1] + " ".join(sorted(re.findall(r"--\S+ \S+", match[2]))),
+        text,
+    )
+
+
 @dataclass
 class Normaliser:
     """One side of a comparison: texts in, texts with the random parts named alike out."""
@@ -116,7 +136,7 @@ class Normaliser:
             text = pattern.sub(self._numbered(kind), text)
         for pattern_text, replacement, _ in _REPLACED:
             text = re.sub(pattern_text, replacement, text)
-        return _sorted_host_keys(text)
+        return _sorted_options(_sorted_host_keys(text))
 
 
 def reasons() -> list[str]:
@@ -127,7 +147,10 @@ def reasons() -> list[str]:
     by_reason: dict[str, list[str]] = {}
     for pattern, _, reason in _REPLACED:
         by_reason.setdefault(reason, []).append(pattern)
-    ordered = "lists in JSON and the words of a storage's content have no order (Perl's hashes): sorted"
+    ordered = (
+        "lists in JSON, the words of a storage's content and the options that vzdump prints have no order "
+        "(Perl's hashes): sorted"
+    )
     return [numbered, ordered] + [
         f"{reason}: " + ", ".join(f"`{p}`" for p in patterns) for reason, patterns in by_reason.items()
     ]
