@@ -84,7 +84,8 @@ mine=/sys/fs/cgroup/fleet-test-$NUMBER
 mkdir "$mine" || exit 9
 (
     echo 0 >"$mine/cgroup.procs" || exit 9
-    exec unshare -Cm sh -c 'umount /sys/fs/cgroup; mount -t cgroup2 none /sys/fs/cgroup || exit 9; exec "$@"' sh \
+    world='umount /sys/fs/cgroup; mount -t cgroup2 none /sys/fs/cgroup || exit 9; exec "$@"'
+    exec unshare -Cm sh -c "$world" sh \\
         unshare -U --map-user=1000 --map-group=1000 "$@"
 )
 code=$?
@@ -179,5 +180,5 @@ def test_a_real_systemd_installs_runs_shows_and_removes_a_job(tmp_path: Path) ->
     assert row["next"] is not None
     assert said["changed"] == [["update", ["05:00 America/New_York"]]]
     assert (said["restored"], said["then"]) == (["done"], [])
-    assert (said["removed"], said["left"]) == (["done"], ["timers.target.wants"])
+    assert (said["removed"], said["left"]) == (["done"], [])
     assert "0 timers listed" in said["timers"]
