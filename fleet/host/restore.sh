@@ -297,8 +297,8 @@ fleet_prove_dataset() {
 fleet_dataset_faults() {
     fleet_is_snapshot "$1" "$2" || { echo "fleet: fault it is not the snapshot that was planned"; return 1; }
     fleet_top=$(fleet_snapshot_top "$1") || { echo "fleet: fault $fleet_top"; return 1; }
-    ls -A "$fleet_top" >/dev/null 2>&1 || { echo "fleet: fault $fleet_top cannot be listed"; return 1; }
-    fleet_said=$(find "$fleet_top" -xdev -type f 2>/dev/null | head -n 5000 | awk 'NR % 25 == 1' | while IFS= read -r fleet_each; do
+    ls -A "$fleet_top/." >/dev/null 2>&1 || { echo "fleet: fault $fleet_top cannot be listed"; return 1; }
+    fleet_said=$(find "$fleet_top/." -xdev -type f 2>/dev/null | head -n 5000 | awk 'NR % 25 == 1' | while IFS= read -r fleet_each; do
         head -c 1048576 "$fleet_each" >/dev/null 2>&1 || echo "$fleet_each"
     done | head -n 1)
     [ -z "$fleet_said" ] || { echo "fleet: fault not readable: $fleet_said"; return 1; }
@@ -390,3 +390,55 @@ fleet_drop_lock_now() {
 }
 # fleet_unlocked_or VMID LOCK: Proxmox holds no lock on it, or this one
 fleet_unlocked_or() { fleet_unlocked "$1" || fleet_is "$1" lock "$2"; }
+
+# ── files out of a backup ─────────────────────────────────────────────────────────────────────────
+
+# fleet_get SNAPSHOT GUID PATH: a tar archive of the path in a snapshot, in lines of base64; in its place `fleet: fault TEXT`, or
+# `fleet: missing` and a line `fleet: has NAME` for each other snapshot that has it
+fleet_get() {
+    fleet_is_snapshot "$1" "$2" || { echo "fleet: fault $1 is not there any more"; return 1; }
+    fleet_top=$(fleet_snapshot_top "$1") || { echo "fleet: fault $fleet_top"; return 1; }
+    fleet_stream "$fleet_top" "$3" && return
+    for fleet_other in "${fleet_top%/*}"/*; do
+        [ "$fleet_other" = "$fleet_top" ] || [ -z "$3" ] || ! fleet_there "$fleet_other" "$3" || echo "fleet: has ${fleet_other##*/}"
+    done
+    return 1
+}
+
+# fleet_get_archive VOLID PATH: the same out of an archive, unpacked into a folder of its own first
+fleet_get_archive() {
+    fleet_file=$(pvesm path "$1") || { echo "fleet: fault $1 is not there"; return 1; }
+    case $fleet_file in
+    /*.tar | /*.tar.*) ;;
+    *) echo "fleet: fault $1 is no tar archive: restore it to a new VMID and take the file there"; return 1 ;;
+    esac
+    fleet_unpacked=$(mktemp -d /var/tmp/fleet-get.XXXXXX) || return
+    trap 'rm -rf "$fleet_unpacked"' EXIT
+    trap 'exit 1' HUP INT TERM PIPE
+    tar -xf "$fleet_file" -C "$fleet_unpacked" --no-same-owner --exclude='./dev/*' -- "./$2" 2>/dev/null
+    fleet_stream "$fleet_unpacked" "$2"
+}
+
+# fleet_there TOP PATH: it is there, and no link is on the way to it, which could lead out of TOP; says what is
+fleet_there() {
+    fleet_here=$1 fleet_rest=$2
+    while :; do
+        case $fleet_rest in */*) fleet_step=${fleet_rest%%/*} ;; *) break ;; esac
+        fleet_here=$fleet_here/$fleet_step fleet_rest=${fleet_rest#*/}
+        [ ! -L "$fleet_here" ] || { echo "fleet: link ${fleet_here#"$1"} -> $(readlink "$fleet_here")"; return 1; }
+    done
+    [ -e "$fleet_here/$fleet_rest" ] || [ -L "$fleet_here/$fleet_rest" ]
+}
+
+# fleet_stream TOP PATH
+fleet_stream() {
+    fleet_way=$(fleet_there "$1" "$2") || { echo "${fleet_way:-fleet: missing}"; return 1; }
+    case $2 in
+    '') fleet_parent=$1 fleet_name=. ;;
+    */*) fleet_parent=$1/${2%/*} fleet_name=./${2##*/} ;;
+    *) fleet_parent=$1 fleet_name=./$2 ;;
+    esac
+    echo "fleet: begin"
+    { tar -cf - --numeric-owner --one-file-system --exclude=./.zfs -C "$fleet_parent/." -- "$fleet_name" || echo "fleet: broken" >&2; } | base64 -w 32768
+    echo "fleet: end"
+}

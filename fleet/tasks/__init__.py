@@ -9,7 +9,18 @@ import sys
 
 from invoke.collection import Collection
 
-from fleet.tasks import backup, backup_copies, check, init, inventory, lab, notify, provision, schedule
+from fleet.tasks import (
+    backup,
+    backup_copies,
+    backup_restore,
+    check,
+    init,
+    inventory,
+    lab,
+    notify,
+    provision,
+    schedule,
+)
 from fleet.tasks.cli import Task
 from fleet.tasks.program import take_over
 
@@ -43,6 +54,9 @@ namespace = Collection(
         backup.unpin,
         backup_copies.dump,
         backup_copies.send,
+        backup_restore.restore,
+        backup_restore.get,
+        backup_restore.drill,
     ),
     _group("schedule", schedule.status, schedule.install, schedule.remove),
     _group("notify", notify.test),

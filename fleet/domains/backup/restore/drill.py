@@ -43,24 +43,32 @@ def leftovers(drill: Drill, node: Node, *, but: Sequence[int] = ()) -> Part:
     ours = {copy.vmid: copy for copy in left_copies(node, drill.vmids)}
     if others := sorted(vmid for vmid in node.guests if first <= vmid <= last and vmid not in ours):
         raise Refused(
-            f"the VMIDs {first}-{last} belong to drills (backup.drill.vmids of hosts.yml), and"
-            f" {', '.join(map(str, others))} of them {'is' if len(others) == 1 else 'are'} a guest that no drill made"
+            f"the VMIDs {first}-{last} belong to drills (backup.drill.vmids of hosts.yml), and no drill made"
+            f" {', '.join(map(str, others))}: nothing is restored there"
         )
     return Part(tuple(_scrap(copy, drill) for vmid, copy in sorted(ours.items()) if vmid not in but))
 
 
 def sample(
-    subjects: Sequence[Subject], facts: BackupFacts, number: int | None
+    subjects: Sequence[Subject], facts: BackupFacts, number: int | None, *, archives: bool = False
 ) -> tuple[tuple[Subject, Item], ...]:
-    """The newest backup of so many subjects (None: all), those first that were proven longest ago or never."""
-    there = [(subject, item) for subject in subjects if (item := newest(subject, facts)) is not None]
+    """The newest backup of so many subjects (None: all): of those first that were proven longest ago.
+
+    `archives`: the newest archive instead of the newest snapshot, of those that have one.
+    """
+    there = [
+        (subject, item)
+        for subject in subjects
+        if (item := newest(subject, facts, archives=archives)) is not None
+    ]
     there.sort(key=lambda each: (facts.proven.get(each[0].name, 0), not each[0].critical, each[0].name))
     return tuple(there if number is None else there[:number])
 
 
-def newest(subject: Subject, facts: BackupFacts) -> Item | None:
+def newest(subject: Subject, facts: BackupFacts, *, archives: bool = False) -> Item | None:
     """The newest whole backup of a subject that fleet made: a snapshot, or where it has none an archive."""
-    for there in (items(subject, facts), archive_items(subject, facts)):
+    kinds = (items(subject, facts), archive_items(subject, facts))
+    for there in kinds[1:] if archives else kinds:
         for item in there:
             if item.ours and not any(block.startswith("half done") for block in item.blocks):
                 return item
