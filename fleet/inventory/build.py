@@ -235,7 +235,9 @@ def _service(said: Values, container: Container, open_ports: tuple[OpenPort, ...
 def channels(section: NotificationSection | None) -> dict[str, tuple[Channel, ...]]:
     """Where notices of each severity go; only severities that go anywhere."""
     made: dict[str, tuple[Channel, ...]] = {}
-    for severity in SEVERITIES if section is not None else ():
+    if section is None:
+        return made
+    for severity in SEVERITIES:
         topic = getattr(section.topics, severity) if section.topics is not None else ""
         common = () if section.url is None else (Channel(section.url, topic),)
         made[severity] = (*common, *(Channel(url) for url in getattr(section, severity)))

@@ -11,6 +11,7 @@ from typing import Any
 
 from fleet.inventory.document import Map, Path
 from fleet.inventory.problems import Findings, nearest
+from fleet.inventory.shape.backup import KEEP, Prune
 from fleet.inventory.shape.guest import ContainerLayer, Layer
 from fleet.inventory.shape.hosts_file import HostsFile
 from fleet.inventory.shape.model import Props, Section
@@ -64,10 +65,8 @@ def merge(base: Mapping[str, Any], layer: Mapping[str, Any]) -> Values:
 
 
 def merge_props(base: Mapping[str, Any], own: Mapping[str, Any]) -> Values:
-    """A property string on top of another; a bind replaces a volume, a volume a bind, keep-all all keep-*."""
-    made = {} if own.get("keep-all") else dict(base)
-    if any(value for name, value in own.items() if name.startswith("keep-") and name != "keep-all"):
-        made.pop("keep-all", None)
+    """A property string on top of another; a bind replaces a volume, and a volume a bind."""
+    made = dict(base)
     if own.get("source") is not None:
         made.pop("storage", None)
         made.pop("size", None)
@@ -81,6 +80,16 @@ def merge_props(base: Mapping[str, Any], own: Mapping[str, Any]) -> Values:
     return made
 
 
+def merge_keep(base: Mapping[str, Any], own: Mapping[str, Any]) -> Values:
+    """Numbers of keep-* on others: null is 0, keep-all replaces them all, and a number replaces keep-all."""
+    counts = {name: value or 0 for name, value in own.items()}
+    if counts.get("keep-all"):
+        return {**dict.fromkeys((*KEEP, *base), 0), "keep-all": True}
+    if any(counts.values()):
+        counts["keep-all"] = 0
+    return {**base, **counts}
+
+
 def _merge_section(base: Mapping[str, Any], own: Section) -> Values:
     made = dict(base)
     for name in own.model_fields_set:
@@ -89,8 +98,8 @@ def _merge_section(base: Mapping[str, Any], own: Section) -> Values:
             made.pop(name, None)
         elif isinstance(value, Section):
             made[name] = _merge_section(made.get(name, {}), value)
-        elif isinstance(value, Props):
-            made[name] = merge_props(made.get(name, {}), value.given())
+        elif isinstance(value, Prune):
+            made[name] = merge_keep(made.get(name, {}), value.given())
         else:
             made[name] = value
     return made

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Any
 
 from fleet.domains.backup.spec import (
     ArchivePolicy,
@@ -15,13 +14,15 @@ from fleet.domains.backup.spec import (
     SnapshotPolicy,
     Subject,
 )
+from fleet.inventory.checks.backup import check, guest_pools, targets
 from fleet.inventory.checks.scene import Guest, Scene
 from fleet.inventory.checks.storage import unfit
 from fleet.inventory.document import Path, line_of
-from fleet.inventory.merge import Values, merge_props
+from fleet.inventory.merge import Values, merge_keep
 from fleet.inventory.problems import nearest
 from fleet.inventory.shape.backup import BackupSection, Prune
 from fleet.inventory.shape.backup_fields import known_zone
+from fleet.inventory.shape.model import Section
 from fleet.schedule.calendar import parse
 
 #: What is kept where a policy does not say: today's and those of seven days before (backup.md 2.8).
@@ -32,29 +33,18 @@ def backup_spec(scene: Scene) -> BackupSpec:
     """The policy of every guest and dataset; what is wrong with it goes to the findings."""
     section = scene.hosts.backup or BackupSection.absent()
     policies = _Policies(scene, section)
-    drill = section.drill
+    subjects, replicas, drill = (*policies.guests(), *policies.datasets()), policies.replicas(), section.drill
+    check(scene, subjects, replicas)
     return BackupSpec(
         timezone=_timezone(scene, section),
-        subjects=(*policies.guests(), *policies.datasets()),
-        replicas=policies.replicas(),
+        subjects=subjects,
+        replicas=replicas,
         drill=None
         if drill is None
         else Drill(drill.vmids, drill.max_age, drill.storage, drill.bridge, drill.schedule),
         brake=Brake(section.brake.count, section.brake.percent),
         newest=section.newest,
     )
-
-
-def targets(scene: Scene) -> frozenset[str]:
-    """Datasets of this node that replicas go to."""
-    replicas = scene.hosts.backup.replicas.values() if scene.hosts.backup else ()
-    return frozenset(each.target.dataset for each in replicas if each.target.host is None)
-
-
-def guest_pools(scene: Scene) -> frozenset[str]:
-    """Pools and datasets whose children are volumes of guests."""
-    entries = scene.hosts.storage.storages.values()
-    return frozenset(each.pool for each in entries if each.type == "zfspool" and each.pool)
 
 
 def _timezone(scene: Scene, section: BackupSection) -> str:
@@ -71,12 +61,12 @@ class _Policies:
     def __init__(self, scene: Scene, section: BackupSection) -> None:
         self._scene = scene
         self._section = section
-        path: Path = ("backup",)
         self._snapshots = _given(section.snapshots)
         self._archives = _given(section.archives)
+        self._kept: dict[str, Keep] = {}
         for key, base in (("snapshots", self._snapshots), ("archives", self._archives)):
             if base is not None:
-                self._keep(base, (*path, key))
+                self._kept[key] = self._keep(base, ("backup", key))
 
     def replicas(self) -> dict[str, Replica]:
         """The replicas by name."""
@@ -106,8 +96,8 @@ class _Policies:
     def datasets(self) -> Iterator[Subject]:
         """A subject a declared dataset that is neither full of guests' volumes nor a replica's target."""
         no_subjects = {
-            **dict.fromkeys(guest_pools(self._scene), "holds volumes of guests; say it of the guests"),
             **dict.fromkeys(targets(self._scene), "is a replica's target, and no source of backups"),
+            **dict.fromkeys(guest_pools(self._scene), "holds volumes of guests; say it of the guests"),
         }
         for name, dataset in sorted(self._scene.hosts.storage.datasets.items()):
             path: Path = ("storage", "datasets", name)
@@ -132,10 +122,9 @@ class _Policies:
         if vmid is not None:
             archives = self._archive_policy(said, where, snapshots, critical=critical)
         replicas = self._replica_names(said, where, snapshots, critical=critical)
-        if critical and archives is None and not replicas:
-            scope = "backup.replicas" if vmid is None else "backup.archives and backup.replicas"
-            what = "a critical dataset is replicated" if vmid is None else "critical means copies elsewhere"
-            self._scene.error(where("critical"), f"{what}; there are none: declare {scope}")
+        elsewhere = self._scene.findings.spoiled("backup")
+        if critical and archives is None and not replicas and not elsewhere:
+            self._scene.error(where("critical"), self._no_copies(dataset=vmid is None))
         return Subject(
             name, vmid, line, critical=critical, snapshots=snapshots, archives=archives, replicas=replicas
         )
@@ -149,7 +138,7 @@ class _Policies:
         values = _over(self._snapshots, own)
         if not self._has(values, ("schedule",), "snapshots", where):
             return None
-        keep = self._keep(values, where("snapshots"))
+        keep = self._own_keep("snapshots", own, values, where)
         if dataset:
             return SnapshotPolicy(values["schedule"], keep, method="zfs", freeze=False)
         return SnapshotPolicy(
@@ -180,7 +169,7 @@ class _Policies:
             self._scene.error(where("archives", "storage"), says)
         return ArchivePolicy(
             schedule=values["schedule"],
-            keep=self._keep(values, where("archives")),
+            keep=self._own_keep("archives", own, values, where),
             storage=values["storage"],
             mode=values.get("mode", "snapshot"),
             compress=values.get("compress", "zstd"),
@@ -203,6 +192,13 @@ class _Policies:
             self._scene.error(where("replicas"), "a replica is made of snapshots, and there are none")
         return tuple(name for name in names if name in known)
 
+    def _no_copies(self, *, dataset: bool) -> str:
+        """The complaint about something critical that would be copied nowhere."""
+        known = ", ".join(self._section.replicas)
+        kinds = "backup.replicas" if dataset else "backup.archives or backup.replicas"
+        right = f"write replicas: [{known}]" if known else f"declare {kinds}"
+        return f"critical means copies elsewhere, and there are none; {right}"
+
     def _has(self, values: Values, keys: Iterable[str], kind: str, where: _Where) -> bool:
         """True if these keys are said somewhere; an error where they are not."""
         missing = [key for key in keys if key not in values]
@@ -210,6 +206,12 @@ class _Policies:
             text = f"there is no backup.{kind}; declare it, or write {' and '.join(missing)} here"
             self._scene.error(where(kind), text)
         return not missing
+
+    def _own_keep(self, kind: str, own: Values, values: Values, where: _Where) -> Keep:
+        """The policy's own numbers, or those of the node, of which all has been said."""
+        if kind in self._kept and not {"prune_backups", "schedule"} & set(own):
+            return self._kept[kind]
+        return self._keep(values, where(kind))
 
     def _keep(self, values: Values, path: Path) -> Keep:
         """How many are kept; an error where that is nothing, a warning where it is not what it looks like."""
@@ -242,7 +244,7 @@ class _Where:
         return (*self._at, "backup", *keys)
 
 
-def _given(section: Any) -> Values | None:
+def _given(section: Section | None) -> Values | None:
     """What a section of the file says, with its defaults left out; property strings as mappings."""
     if section is None:
         return None
@@ -250,8 +252,8 @@ def _given(section: Any) -> Values | None:
     for name in section.model_fields_set:
         value = getattr(section, name)
         if isinstance(value, Prune):
-            made[name] = merge_props({}, value.given())
-        elif hasattr(value, "model_fields_set"):
+            made[name] = merge_keep({}, value.given())
+        elif isinstance(value, Section):
             made[name] = _given(value)
         elif value is not None:
             made[name] = value
@@ -261,10 +263,8 @@ def _given(section: Any) -> Values | None:
 def _over(base: Values | None, own: Values) -> Values:
     """A guest's own policy on top of the node's."""
     values = {**(base or {}), **{key: value for key, value in own.items() if key != "on"}}
-    if "prune_backups" in own:
-        values["prune_backups"] = merge_props(
-            (base or {}).get("prune_backups", DEFAULT_KEEP), own["prune_backups"]
-        )
+    if base is not None and "prune_backups" in own:
+        values["prune_backups"] = merge_keep(base.get("prune_backups", DEFAULT_KEEP), own["prune_backups"])
     return values
 
 

@@ -96,6 +96,7 @@ def _validated(top: Map, findings: Findings, secret: set[Place]) -> HostsFile | 
         except ValidationError as error:
             if raw is top:
                 raw = _copy(top)
+            gone: set[Place] = set()
             for each in error.errors(include_url=False):
                 place = user_path(each["loc"])
                 if not findings.spoiled(*place) and not any(place[: len(known)] == known for known in secret):
@@ -103,8 +104,8 @@ def _validated(top: Map, findings: Findings, secret: set[Place]) -> HostsFile | 
                 findings.lost(place)
                 if each["type"] == "missing" and place[-1] in _STAND_INS:
                     _put_in_for_lost(raw)
-                else:
-                    _take_out(raw, place)
+                elif not any(place[: len(known)] == known for known in gone):
+                    gone.add(_take_out(raw, place))
             _put_in_for_lost(raw)
     return None
 
@@ -127,8 +128,8 @@ def _put_in_for_lost(raw: Map) -> None:
                 containers[name].setdefault("vmid", str(999_999_999 - number))
 
 
-def _take_out(raw: Map, place: Place) -> None:
-    """Remove the deepest part of the place that is there: the whole of what lacks something."""
+def _take_out(raw: Map, place: Place) -> Place:
+    """Remove the deepest part of the place that is there, the whole of what lacks something; which it was."""
     trail: list[tuple[Map | List, str | int]] = []
     value: object = raw
     for part in place:
@@ -141,13 +142,14 @@ def _take_out(raw: Map, place: Place) -> None:
         else:
             break
     if not trail:
-        return
+        return place
     lists = [number for number, (owner, _) in enumerate(trail) if isinstance(owner, List)]
     owner, part = (
         trail[lists[0] - 1] if lists else trail[-1]
     )  # positions in a list must stay: the whole list goes
     if isinstance(owner, Map):
         owner.pop(str(part), None)
+    return place[: lists[0] if lists else len(trail)]
 
 
 def _copy(value: document.Value) -> document.Value:

@@ -101,7 +101,7 @@ class Inventory:
     containers: tuple[Container, ...]  # sorted by VMID
     bridges: Mapping[str, Bridge] = field(default_factory=dict)
     declared: Mapping[str, Declared] = field(default_factory=dict)  # by the container's name
-    backups: BackupSpec = BackupSpec("UTC")
+    backups: BackupSpec = field(default_factory=lambda: BackupSpec("UTC"))
     channels: Mapping[str, tuple[Channel, ...]] = field(
         default_factory=dict
     )  # critical, warning, info, success

@@ -140,9 +140,39 @@ def test_docker_volumes_fit_into_their_dataset(homelab: Inventory) -> None:
     assert sum(volumes) <= dataset.quota
 
 
-def test_critical_services_are_archived(homelab: Inventory) -> None:
-    archived = {name for name, each in homelab.declared.items() if each.archives}
-    assert archived == {"alpine-vaultwarden", "immich", "paperless-ngx", "odoo"}
+def test_critical_services_are_archived_daily_and_seven_are_kept(homelab: Inventory) -> None:
+    archived = {each.name: each.archives for each in homelab.backups.subjects if each.archives}
+    assert set(archived) == {"alpine-vaultwarden", "immich", "paperless-ngx", "odoo"}
+    assert {(each.schedule, each.storage, str(each.keep)) for each in archived.values()} == {
+        ("03:00", "backups", "keep-daily=7")
+    }
+
+
+def test_every_guest_and_dataset_has_daily_snapshots_or_a_reason_not_to(homelab: Inventory) -> None:
+    spec = homelab.backups
+    datasets = {each.name: each for each in spec.subjects if each.vmid is None}
+    assert set(datasets) == {"tank/data", "tank/monitoring", "tank/backups"}
+    assert datasets["tank/backups"].exclude == "holds the archives themselves"
+    assert {each.name for each in spec.subjects if each.vmid is not None} == set(ROWS)
+    policies = {
+        (each.snapshots.schedule, str(each.snapshots.keep)) if each.snapshots else None
+        for each in spec.subjects
+        if each.exclude is None
+    }
+    assert policies == {("02:00", "keep-last=1,keep-daily=7")}
+    assert spec.timezone == "America/New_York"
+
+
+def test_restores_are_proven_on_vmids_that_nobody_has(homelab: Inventory) -> None:
+    drill = homelab.backups.drill
+    assert drill is not None
+    assert drill.vmids[0] > max(each.vmid for each in homelab.containers)
+    assert (drill.max_age, drill.bridge) == (30 * 86400, None)
+
+
+def test_notices_go_to_the_four_topics(homelab: Inventory) -> None:
+    topics = {severity: each.topic for severity, (each,) in homelab.channels.items()}
+    assert topics == {name: f"homelab-{name}" for name in ("critical", "warning", "info", "success")}
 
 
 def test_services_run_as_the_homelab_says(homelab: Inventory) -> None:
@@ -164,7 +194,11 @@ def test_services_run_as_the_homelab_says(homelab: Inventory) -> None:
 
 
 def test_what_no_domain_manages_yet_is_named(homelab: Inventory) -> None:
-    assert {"firewall", "wireguard", "backup", "containers.*.service"} <= set(homelab.not_managed_yet)
+    assert {"firewall", "wireguard", "containers.*.service"} <= set(homelab.not_managed_yet)
+
+
+def test_backups_and_notices_are_managed(homelab: Inventory) -> None:
+    assert not [path for path in homelab.not_managed_yet if "backup" in path or "notif" in path]
 
 
 def test_containers_come_sorted_by_vmid(homelab: Inventory) -> None:

@@ -86,10 +86,16 @@ def test_other_complaints_about_a_secret_do_not_show_it() -> None:
     assert not any("hunter2" in line for line in said)
 
 
-def test_the_sections_hold_references() -> None:
+def test_a_channel_holds_where_its_url_is_to_be_had() -> None:
     topics = "{critical: a, warning: b, info: c, success: d}"
-    notifications = load_text(
-        f"{HEAD}{WEB}notifications: {{url: env:NTFY, topics: {topics}}}\n"
-    ).notifications
-    assert notifications is not None
-    assert "NTFY" in repr(notifications.url)
+    (channel,) = load_text(f"{HEAD}{WEB}notifications: {{url: env:NTFY, topics: {topics}}}\n").channels[
+        "info"
+    ]
+    assert (str(channel.url), channel.topic) == ("env:NTFY", "c")
+
+
+def test_a_channel_in_clear_is_refused_without_being_shown() -> None:
+    said = problems(f"{HEAD}{WEB}notifications: {{critical: [env:OPS, ntfys://ntfy.sh/mine]}}\n")
+    assert len(said) == 1
+    assert "notifications.critical[1]: a secret cannot stand here in clear" in said[0]
+    assert "ntfy.sh" not in said[0]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Final, Literal
 
 from pydantic import Field, GetJsonSchemaHandler, model_validator
 from pydantic.json_schema import JsonSchemaValue
@@ -26,6 +26,7 @@ Method = Literal["auto", "pct", "zfs", "vzdump"]
 Mode = Literal["snapshot", "suspend", "stop"]
 Compress = Literal["0", "1", "gzip", "lzo", "zstd"]
 
+KEEP = tuple(f"keep-{name}" for name in ("last", "hourly", "daily", "weekly", "monthly", "yearly"))
 _KEEP_ALL = "keep-all=1 stands alone: it keeps everything; leave the other keep-* out, or keep-all"
 
 
@@ -62,7 +63,10 @@ class Prune(Props):
 class SnapshotSection(Section):
     """Snapshots of every guest and every dataset that do not say otherwise."""
 
-    schedule: Schedule = Field(description="When: `02:00`, `sun 03:30`, in `timezone`.")
+    schedule: Schedule = Field(
+        description="When: `02:00`, `sun 03:30`, in `timezone`. A time that the beginning of summer time"
+        " leaves out (often 02:00 to 02:59) is left out by systemd in that night."
+    )
     prune_backups: Prune | None = Field(
         None, alias="prune-backups", description="How many are kept (default `keep-last=1,keep-daily=7`)."
     )
@@ -93,8 +97,8 @@ class ReplicaSection(Section):
     """A place that snapshots are sent to."""
 
     target: ReplicaTarget = Field(
-        description="A dataset of this node, `usb/replica`, or of another host, `root@192.168.0.20:backup/pve`;"
-        " each source becomes a dataset below it."
+        description="A dataset of this node, `usb/replica`, or of another host,"
+        " `root@192.168.0.20:backup/pve`; each source becomes a dataset below it."
     )
     schedule: Schedule = Field(description="When: `04:00`.")
     prune_backups: Prune | None = Field(
@@ -169,7 +173,7 @@ class BackupSection(Section):
 # ── one guest, one dataset ────────────────────────────────────────────────────────────────────────
 
 #: The key under which `snapshots: no` is kept; no user ever sees it.
-ON = "[on]"
+ON: Final = "[on]"
 
 
 class Layered(Section):

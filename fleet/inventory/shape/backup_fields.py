@@ -36,9 +36,13 @@ def _zone(value: object) -> str:
 def _schedule(value: object) -> str:
     """A calendar event that both systemd and crontab can be given."""
     found = " ".join(text(value).split())
-    parse(found)
+    try:
+        parse(found)
+    except ValueError as error:
+        why = str(error).removeprefix(f"{found!r}: ")
+        raise ValueError(f"{found!r} is no schedule ({why}); write it like 02:00 or sun 03:30") from None
     if has_zone(found) and not known_zone(zone := found.split()[-1]):
-        raise ValueError(f"{found!r}: {zone} is no time zone; write it like America/New_York")
+        raise ValueError(f"{found!r}: {zone} is no time zone; write it like 02:00 America/New_York")
     return found
 
 

@@ -8,7 +8,7 @@ from pydantic import Field, GetJsonSchemaHandler, model_validator
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema
 
-from fleet.inventory.shape.fields import AbsolutePath, Bool, Names, Text, whole
+from fleet.inventory.shape.fields import AbsolutePath, Names, Text, whole
 from fleet.inventory.shape.model import Section
 from fleet.inventory.shape.net_fields import ProtoPort
 

@@ -34,7 +34,7 @@ class Topics(Section):
 
 
 class NotificationSection(Section):
-    """Who hears of what: one URL for everything, with a topic a severity or without, and own ones a severity."""
+    """Who hears of what: one URL for everything, with or without a topic a severity, and more a severity."""
 
     url: Secret | None = Field(
         None,
