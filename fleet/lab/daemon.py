@@ -66,8 +66,10 @@ def _monitor(ready: int) -> NoReturn:
 
 
 def _serve(files: layout.Files, node: int) -> int:
+    from fleet.lab.peers import Peers  # noqa: PLC0415 - as below
     from fleet.lab.server import Server  # noqa: PLC0415 - imports paramiko, which the sandbox shall not carry
 
+    Peers(files).start()
     return Server(files, node).start()
 
 

@@ -5,7 +5,12 @@
      "slow": FACTOR,                                   executions take that many times as long
      "disk_full": [STORAGE], "quorum_lost": BOOL,      read by the simulated commands
      "kill": [{"command": NAME, "at": N, "ms": N}],    the Nth call of it gets SIGKILL after so long
-     "freeze": {"VMID": N | null}}                     it freezes N milliseconds after it was asked, or never
+     "freeze": {"VMID": N | null},                     it freezes N milliseconds after it was asked, or never
+     "pool_health": {POOL: STATE}, "zfs_busy": [DATASET],
+     "zfs_slow": {VERB: SECONDS}, "zfs_rate": BYTES,   `zfs VERB` takes longer; bytes a second of a stream
+     "clock": SECONDS,                                 the node's clock is ahead by so much
+     "links": [{"id": N, "peer": HOST | null, "after": BYTES | null, "refuse": HOW | null,
+                "times": N | null}]}                   connections of `ssh` on the node (peers.py)
 
 Quorum lost makes /etc/pve read-only, too: the simulated commands say "Permission denied" as pmxcfs does, a
 plain `echo >` says "Read-only file system".
@@ -26,6 +31,8 @@ from typing import Any
 from fleet.lab import layout
 
 _WHEN = ("before", "during", "after")
+REFUSALS = ("hostkey", "publickey", "refused", "timeout", "unreachable")
+STATES = ("ONLINE", "DEGRADED", "FAULTED", "SUSPENDED")
 
 
 @dataclass(frozen=True)
@@ -130,6 +137,50 @@ class Faults:
     def freeze(self, vmid: int, *, ms: int | None) -> None:
         """Let a running container freeze only `ms` after it was asked to (None: never)."""
         self._set("freeze", {**self.current().get("freeze", {}), str(vmid): ms})
+
+    def pool_health(self, pool: str, state: str = "DEGRADED") -> None:
+        """Let a ZFS pool be DEGRADED, FAULTED or SUSPENDED, or ONLINE again."""
+        if state not in STATES:
+            raise ValueError(f"a pool is {', '.join(STATES)}, not {state!r}")
+        self._set("pool_health", {**self.current().get("pool_health", {}), pool: state})
+
+    def zfs_busy(self, *datasets: str) -> None:
+        """These datasets are in use: they cannot be unmounted, renamed or destroyed; none: all can again."""
+        self._set("zfs_busy", list(datasets))
+
+    def zfs_slow(self, verb: str, seconds: float) -> None:
+        """Let each `zfs VERB` take so many seconds longer; 0 is normal."""
+        self._set("zfs_slow", {**self.current().get("zfs_slow", {}), verb: seconds})
+
+    def zfs_rate(self, rate: int) -> None:
+        """Let `zfs send` write so many bytes a second; 0 is as fast as it can."""
+        self._set("zfs_rate", rate)
+
+    def clock(self, seconds: float) -> None:
+        """Move the node's clock: `date`, snapshots and tasks are ahead (below 0: behind) by so much."""
+        self._set("clock", seconds)
+
+    def link(
+        self,
+        peer: str | None = None,
+        *,
+        after: int | None = None,
+        refuse: str | None = None,
+        times: int | None = None,
+    ) -> None:
+        """Break connections of `ssh` on the node to another (None: to any).
+
+        Cut the next one when so many bytes have passed (both ways together), or refuse all of them: `refuse`
+        is hostkey, publickey, refused, timeout or unreachable. `times` says how many are struck.
+        """
+        if (after is None) == (refuse is None):
+            raise ValueError("say either after how many bytes a link is cut, or how connections are refused")
+        if refuse is not None and refuse not in REFUSALS:
+            raise ValueError(f"connections are refused by {', '.join(REFUSALS)}, not {refuse!r}")
+        if times is None and after is not None:
+            times = 1
+        entry = {"id": time.time_ns(), "peer": peer, "after": after, "refuse": refuse, "times": times}
+        self._set("links", [*self.current().get("links", []), entry])
 
     def clear(self) -> None:
         """Nothing is wrong any more. Config locks stay held."""

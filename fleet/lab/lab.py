@@ -10,7 +10,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -137,6 +137,7 @@ def up(
     machine: str | None = None,
     pve_version: int | None = None,
     realistic: bool | None = None,
+    peers: Mapping[str, str] | None = None,
 ) -> Lab:
     """Bring a lab up, making it if there is none of that name; one that is up is left alone.
 
@@ -146,6 +147,9 @@ def up(
     `machine` (a name in fleet/lab/machines), `pve_version` (8 or 9) and `realistic` (commands cost what they
     cost on a real node) are a lab's for good until it is reset; None takes what it has, or homelab, 9 and
     False. Safe to call from several processes.
+
+    `peers` says which other labs `ssh` on its node reaches, {HOST: NAME OF A LAB}, from now on; None keeps
+    them, which are the machine's own at first (`nas` is the lab of that name for homelab).
     """
     files = _files(name)
     asked = {"machine": machine, "pve_version": pve_version, "realistic": realistic}
@@ -160,6 +164,9 @@ def up(
             files.record.write_text(json.dumps({**record, **options, "code": code}), encoding="utf-8")
             _start_daemon(files)
             record = _read(files)
+        if peers is not None and record.get("peers") != dict(peers):
+            record["peers"] = dict(peers)
+            _write(files, record)
         return _lab(name, files, record)
 
 
@@ -178,6 +185,7 @@ def reset(
     machine: str | None = None,
     pve_version: int | None = None,
     realistic: bool | None = None,
+    peers: Mapping[str, str] | None = None,
 ) -> Lab:
     """Throw the node's state away and bring the lab up anew; None keeps an option. Keys and port stay."""
     files = _files(name)
@@ -191,7 +199,7 @@ def reset(
         files.execs.unlink(missing_ok=True)
         if record:
             files.record.write_text(json.dumps({**record, **given}), encoding="utf-8")
-    return up(name, machine=machine, pve_version=pve_version, realistic=realistic)
+    return up(name, machine=machine, pve_version=pve_version, realistic=realistic, peers=peers)
 
 
 def status(name: str = "default") -> Lab | None:
@@ -235,6 +243,12 @@ def _read(files: layout.Files) -> dict[str, Any]:
     except FileNotFoundError:
         return {}
     return record
+
+
+def _write(files: layout.Files, record: dict[str, Any]) -> None:
+    temporary = files.record.with_suffix(".new")
+    temporary.write_text(json.dumps(record), encoding="utf-8")
+    temporary.replace(files.record)
 
 
 def _settle(name: str, record: dict[str, Any], asked: dict[str, Any]) -> dict[str, Any]:

@@ -99,7 +99,7 @@ def test_a_bad_name_is_refused(lab_home: Path, name: str) -> None:
 
 
 def test_an_unknown_machine_is_refused_with_those_there_are(lab_home: Path) -> None:
-    with pytest.raises(labs.LabError, match="homelab, recording-btr, recording-zfs"):
+    with pytest.raises(labs.LabError, match="homelab, recording-btr, recording-zfs, replica"):
         labs.up("nosuch", machine="nosuch")
 
 

@@ -28,6 +28,7 @@ MODULES: dict[str, str] = {
     "lxc-unfreeze": "lxc",
     "lxc-pve-poststop-hook": "poststop",
     "ip": "ip",
+    "ssh": "ssh",
     "dpkg-query": "dpkg",
     "nproc": "node_tools",
     "uname": "node_tools",
