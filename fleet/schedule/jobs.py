@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 
 from fleet.domains.backup.spec import BackupSpec
@@ -28,38 +28,62 @@ def jobs(spec: BackupSpec, node: str) -> tuple[Job, ...]:
     """The jobs of a node, in the order snapshot, dump, send, drill; schedules in the order of their texts.
 
     Where all subjects of a task have one schedule, the task runs for whatever hosts.yml then declares; where
-    there are several, each runs with `--schedule` for those that it is meant for.
+    there are several, each runs for those that it is meant for: `--schedule 02:00`, `--replica NAME`.
     """
     wanted = [each for each in spec.subjects if each.exclude is None]
-    replicas = {name for each in wanted for name in each.replicas}
-    return (
-        *_of("snapshot", (each.snapshots.schedule for each in wanted if each.snapshots), _HOUR, spec, node),
-        *_of("dump", (each.archives.schedule for each in wanted if each.archives), 24 * _HOUR, spec, node),
-        *_of("send", (spec.replicas[name].schedule for name in replicas), 48 * _HOUR, spec, node),
-        *_of(
-            "drill",
-            (spec.drill.schedule,) if spec.drill and spec.drill.schedule else (),
-            12 * _HOUR,
-            spec,
-            node,
+    snapshots = {each.snapshots.schedule for each in wanted if each.snapshots}
+    archives = {each.archives.schedule for each in wanted if each.archives}
+    replicas = [spec.replicas[name] for name in sorted({name for each in wanted for name in each.replicas})]
+    sent = {each.schedule for each in replicas}
+    made = [
+        *_scheduled("snapshot", snapshots, 6 * _HOUR),
+        *_scheduled("dump", archives, 24 * _HOUR),
+        *(
+            _Wanted("send", each.schedule, 48 * _HOUR, each.name, ("--replica", each.name))
+            for each in replicas
+            if len(sent) > 1
         ),
+        *(_Wanted("send", schedule, 48 * _HOUR) for schedule in sent if len(sent) == 1),
+    ]
+    if spec.drill and spec.drill.schedule:
+        made.append(_Wanted("drill", spec.drill.schedule, 12 * _HOUR))
+    names = _names(made, f"fleet-{_plain(node)}")
+    return tuple(
+        Job(
+            name=name,
+            task=f"backup.{each.verb}",
+            schedule=each.schedule,
+            event=in_zone(each.schedule, spec.timezone),
+            words=(f"backup.{each.verb}", *each.only),
+            limit=each.limit,
+        )
+        for name, each in zip(names, made, strict=True)
     )
 
 
-def _of(verb: str, schedules: Iterable[str], limit: int, spec: BackupSpec, node: str) -> Iterator[Job]:
-    texts = sorted(set(schedules))
-    taken: set[str] = set()
-    for text in texts:
-        name = base = f"fleet-{_plain(node)}-{verb}"
-        if len(texts) > 1:
-            name = base = f"{base}-{_plain(text)}"
-        while name in taken:
-            name = f"{base}-{len(taken) + 1}"
-        taken.add(name)
-        only = ("--schedule", text) if len(texts) > 1 else ()
-        yield Job(
-            name, f"backup.{verb}", text, in_zone(text, spec.timezone), (f"backup.{verb}", *only), limit
-        )
+@dataclass(frozen=True, slots=True)
+class _Wanted:
+    verb: str
+    schedule: str
+    limit: int  # seconds: waiting for another job of the node is part of it
+    what: str = ""  # what tells it from others of its verb
+    only: tuple[str, ...] = ()
+
+
+def _scheduled(verb: str, schedules: Collection[str], limit: int) -> Iterator[_Wanted]:
+    for text in sorted(schedules):
+        several = len(schedules) > 1
+        yield _Wanted(verb, text, limit, text if several else "", ("--schedule", text) if several else ())
+
+
+def _names(made: Iterable[_Wanted], base: str) -> list[str]:
+    """A name for each: fleet-pve-snapshot, fleet-pve-snapshot-sun-03-30; numbered where two would be one."""
+    names: list[str] = []
+    for each in made:
+        plain = "-".join(filter(None, (base, each.verb, _plain(each.what))))
+        same = sum(name == plain or name.startswith(f"{plain}--") for name in names)
+        names.append(f"{plain}--{same + 1}" if same else plain)
+    return names
 
 
 def _plain(text: str) -> str:

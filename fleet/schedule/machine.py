@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import socket
 import sys
 import time
@@ -26,12 +27,15 @@ def place(hosts: Path) -> Place:
     """Where this inventory's jobs would run: system units for root, the user's own for anybody else."""
     hosts = hosts.absolute()
     folder, program = _program(hosts.parent)
+    flock = shutil.which("flock")
+    # Runs that were missed are caught up all at once, and a node takes one run at a time: they wait in line.
+    line = (flock, str(hosts.parent)) if flock else ()
     user = os.geteuid() != 0
     config = os.environ.get("XDG_CONFIG_HOME") or str(Path.home() / ".config")
     return Place(
         hosts=str(hosts),
         folder=str(folder),
-        program=program,
+        program=(*line, *program),
         environment=str(hosts.parent / ".env"),
         units=f"{config}/systemd/user" if user else "/etc/systemd/system",
         user=user,

@@ -27,7 +27,7 @@ class Place:
 
     hosts: str  # the inventory
     folder: str  # of tasks.py, where there is one: the working directory
-    program: tuple[str, ...]  # .venv/bin/inv
+    program: tuple[str, ...]  # .venv/bin/inv, behind flock: jobs of one fleet wait for each other
     environment: str  # a file of NAME=value lines for secrets that are environment variables
     units: str  # the folder of unit files
     user: bool  # user units, not the system's
