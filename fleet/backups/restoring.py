@@ -35,6 +35,9 @@ from fleet.inventory import Inventory
 from fleet.tools.props import parse_props
 
 _MARK = re.compile(r"fleet: restore owner=(?P<owner>[0-9a-f]{32}) for=(?P<purpose>\w+) from=\S+")
+_COPIED_DATASETS = Probe(
+    "restored-datasets", "zfs get -Hp -t filesystem,volume -s local -o name,value fleet:restored"
+)
 _SAID = re.compile(r"fleet: (?P<what>fault|note) (?P<text>.*)")
 
 
@@ -87,7 +90,7 @@ def probes(wanted: Named) -> tuple[Probe, ...]:
     """What has to be read besides the node's facts: configurations, and rollbacks that were interrupted."""
     subject = wanted.subject
     if subject.vmid is None:
-        return ()
+        return (_COPIED_DATASETS,)
     return (_configs_probe((subject.vmid,)), _rolling_probe(subject.vmid))
 
 
@@ -105,7 +108,8 @@ def plan(
         return Planned(join(name, (back_in_place(subject, item, reading.backups, unfinished),)), item)
     item = found(wanted, reading.backups)
     if subject.vmid is None:
-        return Planned(join(name, (restore_dataset(subject, item, reading.backups)[0],)), item)
+        copies = _copied_datasets(reading)
+        return Planned(join(name, (restore_dataset(subject, item, reading.backups, copies),)), item)
     config = archive_config(shell, item) if item.archive else config_of(reading, subject, item)
     made = restore_guest(subject, item, config, reading.backups, node_of(inventory, reading), request)
     return Planned(join(name, (made.part,)), item, made.vmid)
@@ -196,6 +200,13 @@ def _addresses(current: Mapping[str, str]) -> frozenset[str]:
                 continue
             found_addresses |= {props.get("ip", "").partition("/")[0], props.get("ip6", "").partition("/")[0]}
     return frozenset(found_addresses) - {"", "dhcp", "manual", "auto"}
+
+
+def _copied_datasets(reading: Reading) -> frozenset[str]:
+    lines = [line.split("\t") for line in reading.answers["restored-datasets"].text.split("\n")]
+    return frozenset(
+        cells[0] for cells in lines if len(cells) == 2 and cells[1] == reading.backups.installation
+    )
 
 
 def _configs_probe(vmids: Iterable[int]) -> Probe:

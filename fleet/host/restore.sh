@@ -20,7 +20,7 @@ fleet_copy_state() { awk -v vmid="$1" '$3 == vmid && $2 ~ /^(making|made|removin
 fleet_making() { case $(fleet_copy_state "$1") in making | made | removing) ;; *) return 1 ;; esac; }
 
 # fleet_marked VMID MARK: the container's description holds this line
-fleet_marked() { fleet_conf "$1" 2>/dev/null | grep -qxF -e "#$2"; }
+fleet_marked() { fleet_conf "$1" 2>/dev/null | grep -qxF -e "$2"; }
 
 # fleet_open VMID MARK: no guest has this number, or it is a copy of ours of this mark
 fleet_open() { fleet_free "$1" || { fleet_marked "$1" "$2" && fleet_making "$1"; }; }

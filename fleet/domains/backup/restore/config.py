@@ -56,7 +56,7 @@ class Copied:
 
     text: str
     volumes: Mapping[str, Mapping[str, str]]
-    left_out: tuple[str, ...] = ()  # what is not in it, for people
+    said: tuple[str, ...] = ()  # what is left out or otherwise than in the original
     addresses: frozenset[str] = field(default_factory=frozenset)  # static IP addresses of the original
 
 
@@ -82,7 +82,7 @@ def copied(text: str, wish: Wish) -> Copied:
     """The copy's configuration, of the main section of the original's."""
     keys: dict[str, str] = {}
     raw: list[str] = []
-    left_out: list[str] = []
+    said: list[str] = []
     volumes: dict[str, Mapping[str, str]] = {}
     addresses: set[str] = set()
     for line in _main(text):
@@ -92,25 +92,25 @@ def copied(text: str, wish: Wish) -> Copied:
             if key in _DROPPED or kind == "unused":
                 continue
             if kind == "mp" or key == "rootfs":
-                _mount(key, value, wish, keys, volumes, left_out)
+                _mount(key, value, wish, keys, volumes, said)
             elif kind == "net":
                 addresses |= _addresses(value)
                 if wish.link is not Link.NONE:
                     keys[key] = _net(key, value, wish)
             elif kind == "dev" and not wish.devices:
-                left_out.append(f"{key} ({value})")
+                said.append(f"left out: {key} ({value})")
             else:
                 keys[key] = value
         elif match := _RAW.fullmatch(line):
             devices = "devices" in match[1]
             if _REACHES_OUT.match(match[1]) or (devices and not wish.devices):
-                left_out.append(f"{match[1]}: {match[2]}")
+                said.append(f"left out: {match[1]}: {match[2]}")
             else:
                 raw.append(f"{match[1]}: {match[2]}")
     keys |= {"hostname": wish.hostname, "onboot": "0", "tags": _tags(keys.get("tags", ""))}
-    said = encode_description(f"{wish.says}\n{wish.mark}")
-    lines = [said, *(f"{key}: {value}" for key, value in sorted(keys.items())), *raw]
-    return Copied("\n".join(lines), volumes, tuple(left_out), frozenset(addresses))
+    description = encode_description(f"{wish.says}\n{wish.mark}")
+    lines = [description, *(f"{key}: {value}" for key, value in sorted(keys.items())), *raw]
+    return Copied("\n".join(lines), volumes, tuple(said), frozenset(addresses))
 
 
 def volume_line(key: str, props: Mapping[str, str], volid: str) -> str:
@@ -141,17 +141,17 @@ def _mount(
     wish: Wish,
     keys: dict[str, str],
     volumes: dict[str, Mapping[str, str]],
-    left_out: list[str],
+    said: list[str],
 ) -> None:
     props = props_of(key, value)
     source = props.get("volume", "")
     if not source.startswith("/"):
-        volumes[key] = {name: each for name, each in props.items() if name != "volume"}
+        volumes[key] = props
     elif wish.binds and not source.startswith("/dev/"):
         keys[key] = print_value(key, {**props, "ro": "1"})
-        left_out.append(f"{key}: {source} is mounted read-only")
+        said.append(f"{key} ({source}) is read-only, since the original shares it")
     else:
-        left_out.append(f"{key}: {source} at {props.get('mp', '/')}")
+        said.append(f"left out: {key}: {source} at {props.get('mp', '/')}")
 
 
 def _net(key: str, value: str, wish: Wish) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from fleet.core.errors import Refused
@@ -13,6 +13,8 @@ from fleet.domains.backup.restore.choice import free_vmid, orphans
 from fleet.domains.backup.restore.config import Copied, Link, Wish, copied, section_of, volume_line
 from fleet.domains.backup.spec import Subject
 from fleet.tools.sizes import parse_size
+
+_UNKNOWN = "fleet has made nothing on this node yet; `inv backup.snapshot` makes it known there"
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,14 +86,14 @@ def restore_guest(
     Refused where it cannot be, or would disturb what runs.
     """
     if not facts.installation:
-        raise Refused("fleet has made nothing on this node yet; `inv backup.snapshot` makes it known there")
+        raise Refused(_UNKNOWN)
     guest = facts.guests.get(subject.vmid) if subject.vmid is not None else None
     if guest is not None and guest.kind != "lxc":
         raise Refused(f"{subject.name} is a virtual machine: {_by_hand(guest, item)}")
     mark = mark_of(facts, item, request.purpose)
     same = [copy for copy in node.copies if copy.mark == mark and request.vmid in (None, copy.vmid)]
     vmid = same[0].vmid if same else _number(facts, node, request)
-    name = f"{subject.name} ({vmid})" if request.purpose == "copy" else f"drill {subject.name} ({vmid})"
+    name = f"{'copy of' if request.purpose == 'copy' else 'drill'} {subject.name} ({vmid})"
     if same and not same[0].half:
         return _there(same[0], name, mark, request)
     source = _source(config, item)
@@ -111,7 +113,7 @@ def restore_guest(
     )
     if request.link is Link.UP:
         _refuse_twin(subject, guest, made, node)
-    notes = [Note(name, Why.WARNING, f"left out: {each}") for each in made.left_out]
+    notes = [Note(name, Why.WARNING, each) for each in made.said]
     clones = (
         item.kind is not Kind.VZDUMP
         and (item.kind is Kind.ZFS or request.purpose == "drill")
@@ -137,22 +139,23 @@ def restore_guest(
     return Restoring(Part(tuple(planned), tuple(notes)), vmid, mark, tuple(dict.fromkeys(("/", *paths))))
 
 
-def restore_dataset(subject: Subject, item: Item, facts: BackupFacts) -> tuple[Part, str]:
-    """A writable clone of a dataset's snapshot beside it, mounted where it hides nothing; and its name."""
+def restore_dataset(subject: Subject, item: Item, facts: BackupFacts, copies: Collection[str]) -> Part:
+    """A writable clone of a dataset's snapshot beside it, mounted where it hides nothing.
+
+    `copies`: the datasets that fleet made as such.
+    """
     if not facts.installation:
-        raise Refused("fleet has made nothing on this node yet; `inv backup.snapshot` makes it known there")
+        raise Refused(_UNKNOWN)
     part = item.parts[0]
     target = f"{subject.name}-restored-{item.name}"
     mountpoint = f"/mnt/fleet/{target.replace('/', '-')}"
+    if target in copies:
+        return Part(notes=(Note(target, Why.UNCHANGED, f"it is restored already, at {mountpoint}"),))
     if target in facts.datasets:
-        note = f"{target} is there already, restored before; it is mounted at {mountpoint}"
-        return Part(
-            (steps.clone_dataset(part, target, mountpoint, subject.name),), (Note(target, Why.WARNING, note),)
-        ), target
+        raise Refused(f"there is a dataset {target}, which fleet did not make: rename it first")
     depends = f"it is a clone: {part.path} cannot be removed before it"
-    return Part(
-        (steps.clone_dataset(part, target, mountpoint, subject.name),), (Note(target, Why.WARNING, depends),)
-    ), target
+    step = steps.clone_dataset(part, target, mountpoint, subject.name)
+    return Part((step,), (Note(target, Why.WARNING, depends),))
 
 
 # ── the three ways ────────────────────────────────────────────────────────────────────────────────
