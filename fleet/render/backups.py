@@ -7,6 +7,7 @@ from datetime import datetime
 from typing import Any
 from zoneinfo import ZoneInfo
 
+from fleet.backups.health import Health
 from fleet.backups.run import Report
 from fleet.domains.backup.coverage import Row, State
 from fleet.domains.backup.items import Item
@@ -15,6 +16,7 @@ from fleet.domains.backup.snapshots.plan import Rotation, Taking
 from fleet.render.lines import Line, counted, printable
 from fleet.tools.sizes import print_size
 
+_NAMED = 8  # so many are named in a line
 _STATES = {State.PROTECTED: "green", State.EXCLUDED: "dim", State.UNCOVERED: "red bold"}
 
 
@@ -184,10 +186,38 @@ def coverage_lines(rows: Sequence[Row]) -> Iterator[Line]:
     )
     counts = {state: sum(row.state is state for row in rows) for state in State}
     said = ", ".join(f"{number} {state}" for state, number in counts.items())
-    unproven = len({row.subject for row in rows if row.unproven})
-    if unproven:
-        said += f"; {counted(unproven, 'restore', 'restores')} not proven for too long: `inv backup.drill`"
     yield Line(said, "red bold" if counts[State.UNCOVERED] else "bold")
+
+
+def health_lines(found: Health) -> Iterator[Line]:
+    """One line of figures; then who is without a backup, late, or not proven to be restorable."""
+    if not found.subjects:
+        return
+    oldest = f", none older than {age_text(found.newest)}" if found.newest is not None else ""
+    yield Line(f"backups: {found.subjects - len(found.never)} of {found.subjects}{oldest}")
+    for names, text in (
+        (found.never, "without a backup yet"),
+        (found.late, "no backup since the last one was due"),
+        (found.unproven, "restore not proven in time, see `inv backup.drill`"),
+    ):
+        if names:
+            shown = (
+                ", ".join(names)
+                if len(names) <= _NAMED
+                else f"{counted(len(names), 'guest or dataset', 'guests and datasets')}"
+            )
+            yield Line(f"  {text}: {shown}", "yellow")
+
+
+def health_data(found: Health) -> dict[str, Any]:
+    """The same as JSON-ready data."""
+    return {
+        "subjects": found.subjects,
+        "newest_age": found.newest,
+        "never": list(found.never),
+        "late": list(found.late),
+        "unproven": list(found.unproven),
+    }
 
 
 def coverage_data(rows: Iterable[Row]) -> list[dict[str, Any]]:

@@ -170,9 +170,10 @@ def list_(options: Options, archives: bool = False) -> int:
 @task("inventory", "json")
 def coverage(options: Options) -> int:
     """Show what is protected how; exit 3 where a volume or dataset is not, and hosts.yml gives no reason."""
+    from fleet.backups.health import health
     from fleet.backups.reading import read
     from fleet.domains.backup import coverage as covered
-    from fleet.render.backups import coverage_data, coverage_lines
+    from fleet.render.backups import coverage_data, coverage_lines, health_lines
     from fleet.render.lines import show
     from fleet.run import connected
 
@@ -190,8 +191,9 @@ def coverage(options: Options) -> int:
         print(json.dumps(coverage_data(rows), indent=2))
     else:
         show(coverage_lines(rows))
-    bad = any(row.state is covered.State.UNCOVERED or row.unproven for row in rows)
-    return ExitCode.SOME_FAILED if bad else ExitCode.DONE
+        show(health_lines(health(reading.spec, reading.backups, archives=True)))
+    uncovered = any(row.state is covered.State.UNCOVERED for row in rows)
+    return ExitCode.SOME_FAILED if uncovered else ExitCode.DONE
 
 
 @task(

@@ -156,22 +156,27 @@ def destroy(options: Options, name: str, allow_destroy: str = "", stop: bool = F
 
 @task(*_SELECTION, "json")
 def status(options: Options) -> int:
-    """Show every container: declared, on the host, running, and whether it is as hosts.yml says."""
-    from fleet.converge import gather, make_plan, selected
+    """Show every container: declared, running, as hosts.yml says; and how old the backups are."""
+    from fleet.backups.health import health
+    from fleet.backups.reading import read
+    from fleet.converge import make_plan, selected
+    from fleet.render.backups import health_data, health_lines
     from fleet.render.status import status_data, status_lines
     from fleet.run import connected
 
     inventory = _load(options)
     with connected(inventory) as shell:
-        facts = gather(shell, inventory)
+        reading = read(shell, inventory)
+    facts, backups = reading.facts, health(reading.spec, reading.backups)
     wanted = selected(inventory, facts, options.limit, options.exclude)
     made = make_plan(inventory, facts, limit=options.limit, exclude=options.exclude)
     if options.json:
-        _print_json(status_data(wanted, facts, made))
+        _print_json({**status_data(wanted, facts, made), "backups": health_data(backups)})
     else:
         from fleet.render.lines import show
 
         show(status_lines(wanted, facts, made))
+        show(health_lines(backups))
     return ExitCode.DONE
 
 

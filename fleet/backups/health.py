@@ -1,0 +1,93 @@
+"""Are the backups as they should be? By their ages on the host, not by what a run says of itself. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from zoneinfo import ZoneInfo
+
+from fleet.domains.backup.assemble import archive_items, items
+from fleet.domains.backup.items import BackupFacts
+from fleet.domains.backup.spec import BackupSpec, Subject
+from fleet.schedule.calendar import Calendar, parse
+
+#: How long after its time a run may take before what it should have made is missed (seconds).
+GRACE = 4 * 3600
+#: How far back a due time is looked for (days): of a yearly schedule there is one in every 366.
+_BACK = 367
+
+
+@dataclass(frozen=True, slots=True)
+class Health:
+    """What wants a look, by subject: no backup at all, none since the last due time, no proof in time."""
+
+    subjects: int = 0  # those that hosts.yml wants backups of
+    newest: int | None = None  # seconds since the newest of the one that is worst off
+    never: tuple[str, ...] = ()
+    late: tuple[str, ...] = ()
+    unproven: tuple[str, ...] = ()
+
+    @property
+    def good(self) -> bool:
+        """True if nothing does."""
+        return not (self.never or self.late or self.unproven)
+
+
+def health(spec: BackupSpec, facts: BackupFacts, *, archives: bool = False) -> Health:
+    """The state of all backups; `archives`: the facts hold the archives, so that they count."""
+    wanted = [
+        each
+        for each in spec.subjects
+        if each.exclude is None and (each.snapshots or (archives and each.archives))
+    ]
+    ages = {each.name: _age(each, facts, archives=archives) for each in wanted}
+    known = [age for age in ages.values() if age is not None]
+    return Health(
+        subjects=len(wanted),
+        newest=max(known, default=None),
+        never=tuple(name for name, age in ages.items() if age is None),
+        late=tuple(each.name for each in wanted if is_late(each, ages[each.name], spec, facts.now)),
+        unproven=tuple(each.name for each in wanted if _is_unproven(each, spec, facts)),
+    )
+
+
+def is_late(subject: Subject, age: int | None, spec: BackupSpec, now: int) -> bool:
+    """Whether its newest backup is older than the last time at which one was due, with some patience."""
+    if age is None or subject.snapshots is None:
+        return False
+    try:
+        calendar = parse(subject.snapshots.schedule)
+    except ValueError:  # systemd knows more forms: of those the schedule's own status tells
+        return False
+    due = last_due(calendar, ZoneInfo(spec.timezone), now - GRACE)
+    return due is not None and now - age < due
+
+
+def last_due(calendar: Calendar, zone: ZoneInfo, now: int) -> int | None:
+    """The last time (epoch seconds) at which this was due; None where that is more than a year ago."""
+    here = datetime.fromtimestamp(now, ZoneInfo(calendar.zone) if calendar.zone else zone)
+    for back in range(_BACK):
+        day = here.date() - timedelta(days=back)
+        if day.month not in calendar.months or day.day not in calendar.days:
+            continue
+        if day.weekday() not in calendar.weekdays:
+            continue
+        for hour in sorted(calendar.hours, reverse=True):
+            for minute in sorted(calendar.minutes, reverse=True):
+                at = datetime(day.year, day.month, day.day, hour, minute, tzinfo=here.tzinfo)
+                if at.timestamp() <= now:
+                    return int(at.timestamp())
+    return None
+
+
+def _age(subject: Subject, facts: BackupFacts, *, archives: bool) -> int | None:
+    found = (*items(subject, facts), *(archive_items(subject, facts) if archives else ()))
+    made = [each.created for each in found if each.ours and each.created <= facts.now + 300]
+    return facts.now - max(made) if made else None
+
+
+def _is_unproven(subject: Subject, spec: BackupSpec, facts: BackupFacts) -> bool:
+    if spec.drill is None:
+        return False
+    proven = facts.proven.get(subject.name)
+    return proven is None or facts.now - proven > spec.drill.max_age
