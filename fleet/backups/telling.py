@@ -26,7 +26,7 @@ def told(
     stderr and changes nothing else.
     """
     secrets = Secrets(inventory.path.parent)
-    _say(notify.tell(inventory.dead_man, Signal.START, secrets))
+    _say(notify.tell(inventory.dead_man.get(task), Signal.START, secrets))
     try:
         value = body()
     except FleetError as error:
@@ -58,7 +58,8 @@ def _pairs(*tables: Mapping[str, str]) -> Iterator[str]:
 
 def _tell(inventory: Inventory, secrets: Secrets, report: notify.Report) -> None:
     signal = Signal.SUCCESS if report.good else Signal.FAIL
-    _say(notify.tell(inventory.dead_man, signal, secrets, "\n".join((report.summary, *report.failed))))
+    watcher = inventory.dead_man.get(report.task)
+    _say(notify.tell(watcher, signal, secrets, "\n".join((report.summary, *report.failed))))
     if not is_terminal(sys.stderr):
         answers = notify.send(notify.notices(report), notify.channels(inventory), secrets)
         for line in notify.complaints(answers):

@@ -10,6 +10,8 @@ from fleet.domains.storage.spec import Dataset, Storage, StorageSpec, Template
 from fleet.inventory.document import Map, Path, line_of
 from fleet.inventory.merge import Merged, Values, merge_props, where
 from fleet.inventory.problems import Findings, nearest
+from fleet.inventory.secret import SecretRef
+from fleet.inventory.shape.backup import TASKS, BackupSection
 from fleet.inventory.shape.hosts_file import HostsFile
 from fleet.inventory.shape.notifications import SEVERITIES, NotificationSection
 from fleet.inventory.shape.storage import NO_PROPERTIES
@@ -242,6 +244,14 @@ def channels(section: NotificationSection | None) -> dict[str, tuple[Channel, ..
         common = () if section.url is None else (Channel(section.url, topic),)
         made[severity] = (*common, *(Channel(url) for url in getattr(section, severity)))
     return {severity: each for severity, each in made.items() if each}
+
+
+def dead_man(section: BackupSection | None) -> dict[str, SecretRef]:
+    """Who raises the alarm when a task is not heard of, by the task's name."""
+    said = section.dead_man if section is not None else None
+    if said is None:
+        return {}
+    return {f"backup.{name}": getattr(said, name) for name in TASKS if name in said.model_fields_set}
 
 
 # ── storage ───────────────────────────────────────────────────────────────────────────────────────

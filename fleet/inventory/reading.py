@@ -14,7 +14,7 @@ from pydantic import ValidationError
 
 from fleet.core.errors import FleetError, InventoryError, Problem
 from fleet.inventory import document
-from fleet.inventory.build import Builder, channels, declared, storage_spec
+from fleet.inventory.build import Builder, channels, dead_man, declared, storage_spec
 from fleet.inventory.checks import Guest, Scene, check
 from fleet.inventory.checks.network import bridges
 from fleet.inventory.document import DocumentError, List, Map
@@ -185,7 +185,7 @@ def _built(hosts: HostsFile, top: Map, findings: Findings, path: Path, digest: s
         declared={container.name: declared(merged, container) for merged, container in complete},
         backups=backups,
         channels=channels(hosts.notifications),
-        dead_man=hosts.backup.dead_man.url if hosts.backup and hosts.backup.dead_man else None,
+        dead_man=dead_man(hosts.backup),
         not_managed_yet=tuple(_not_managed_yet(hosts, guests)),
         firewall=hosts.firewall,
         wireguard=hosts.wireguard,

@@ -26,6 +26,10 @@ test keeps it current. For editors the same is in `hosts.schema.json`: begin the
   A single value overrides; property strings (`netN`, `rootfs`, `mpN`, `devN`, `features`, `startup`) and
   sections merge key by key; `tags` and `mounts` add up; `null` unsets what a weaker layer says. Profiles may
   name `profiles` of their own, which are merged below them.
+- **Backups have one layer more.** The section `backup` of the file is the weakest: what it says of snapshots
+  and archives holds for every container, and of snapshots for every dataset, unless their own `backup` says
+  otherwise. `prune-backups` merges number by number; 0 or `null` unsets one, `keep-all=1` replaces them all,
+  and any number replaces `keep-all`. Without the section nothing is backed up: fleet makes no policy up.
 - **Proxmox's own names and values.** A line of `pct config` pastes in unchanged. Property strings may be
   written as mappings: `features: {nesting: true}` is `features: nesting=1`, and
   `rootfs: {storage: guests, size: 8G}` is `rootfs: guests:8`. A volume's name

@@ -105,7 +105,9 @@ class Inventory:
     channels: Mapping[str, tuple[Channel, ...]] = field(
         default_factory=dict
     )  # critical, warning, info, success
-    dead_man: SecretRef | None = None  # the URL of whoever notices that nothing runs any more
+    dead_man: Mapping[str, SecretRef] = field(
+        default_factory=dict
+    )  # by task, backup.snapshot: its watcher's URL
     not_managed_yet: tuple[str, ...] = ()
     warnings: tuple[Problem, ...] = ()
     firewall: FirewallSection | None = None

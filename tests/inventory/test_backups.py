@@ -126,10 +126,21 @@ def test_a_drill_on_an_isolated_bridge_without_guests_is_right() -> None:
     assert "vmbr9 has web on it" in said
 
 
-def test_the_url_of_the_dead_man_is_where_it_is_to_be_had() -> None:
-    inventory = load_text(f"{STORES}{NODE}  dead-man: {{url: file:secrets/dead-man}}\n{WEB}")
-    assert str(inventory.dead_man) == "file:secrets/dead-man"
-    assert load_text(f"{STORES}{NODE}{WEB}").dead_man is None
+def test_each_task_has_its_own_dead_man() -> None:
+    said = "{snapshot: file:secrets/snapshot, drill: env:DRILL}"
+    inventory = load_text(f"{STORES}{NODE}  dead-man: {said}\n{WEB}")
+    assert {task: str(url) for task, url in inventory.dead_man.items()} == {
+        "backup.snapshot": "file:secrets/snapshot",
+        "backup.drill": "env:DRILL",
+    }
+    assert load_text(f"{STORES}{NODE}{WEB}").dead_man == {}
+
+
+def test_a_dead_man_of_two_tasks_is_refused() -> None:
+    (said,) = problems(
+        f"{STORES}{NODE}  dead-man: {{snapshot: env:A, dump: env:A}}\n{WEB}    backup: {{critical: 1}}\n"
+    )
+    assert said.endswith("two tasks share a URL: one that runs would hide another that does not")
 
 
 # ── layers ────────────────────────────────────────────────────────────────────────────────────────

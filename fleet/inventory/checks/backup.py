@@ -43,9 +43,9 @@ def _archives(scene: Scene, subjects: tuple[Subject, ...]) -> None:
         text = "no container asks for archives; write backup: {critical: true}, or {archives: true}, in some"
         scene.warning(("backup", "archives"), text)
     entry = scene.hosts.storage.storages.get(archives.storage)
+    snapshotted = {each.name for each in subjects if each.vmid is None and each.snapshots}
     for name, dataset in scene.hosts.storage.datasets.items():
-        snapshotted = any(each.name == name and each.snapshots for each in subjects)
-        if entry is not None and entry.path and entry.path == dataset.mountpoint and snapshotted:
+        if entry is not None and entry.path and entry.path == dataset.mountpoint and name in snapshotted:
             text = (
                 f"{name} holds the archives: its snapshots keep the space of those that are removed; write"
                 " backup: {exclude: holds the archives themselves}"
@@ -104,21 +104,21 @@ def _sources(scene: Scene, subjects: tuple[Subject, ...], replica: Replica) -> N
             text = f"{target} lies in {subject.name}, which is sent there; write a dataset beside it"
             scene.error(path, text)
             return
-    if any(target.split("/")[0] in _pools(scene, subject) for subject in using):
+    if target.split("/")[0] in _pools(scene, using):
         text = f"{target} is on the pool of what is sent there: who loses the pool loses both"
         scene.warning(path, text)
 
 
-def _pools(scene: Scene, subject: Subject) -> set[str]:
-    """The ZFS pools that a subject lies on."""
-    if subject.vmid is None:
-        return {subject.name.split("/")[0]}
+def _pools(scene: Scene, subjects: list[Subject]) -> set[str]:
+    """The ZFS pools that these lie on."""
+    names = {subject.name for subject in subjects if subject.vmid is not None}
     storages: set[str | None] = set()
-    for container in (guest.container for guest in scene.guests if guest.name == subject.name):
+    for container in (guest.container for guest in scene.guests if guest.name in names):
         if container is not None:
             storages |= {container.rootfs_storage, *(mount.storage for mount in container.mounts)}
     entries = [entry for name, entry in scene.hosts.storage.storages.items() if name in storages]
-    return {entry.pool.split("/")[0] for entry in entries if entry.pool}
+    datasets = [subject.name for subject in subjects if subject.vmid is None]
+    return {name.split("/")[0] for name in (*datasets, *(entry.pool for entry in entries if entry.pool))}
 
 
 def _within(inner: str, outer: str) -> bool:

@@ -27,6 +27,7 @@ Mode = Literal["snapshot", "suspend", "stop"]
 Compress = Literal["0", "1", "gzip", "lzo", "zstd"]
 
 KEEP = tuple(f"keep-{name}" for name in ("last", "hourly", "daily", "weekly", "monthly", "yearly"))
+TASKS = ("snapshot", "dump", "send", "drill")
 _KEEP_ALL = "keep-all=1 stands alone: it keeps everything; leave the other keep-* out, or keep-all"
 
 
@@ -135,12 +136,25 @@ class BrakeSection(Section):
 
 
 class DeadManSection(Section):
-    """A watcher that raises the alarm when it hears nothing (Healthchecks and others)."""
+    """Who raises the alarm when a task is not heard of (healthchecks.io and others): a URL a task.
 
-    url: Secret = Field(
-        description="Called at the start (`/start`), at success and at failure (`/fail`) of every run:"
-        " a reference, since the URL is a secret."
-    )
+    Each is called at the start (`/start`), at success and at failure (`/fail`) of every run. Tasks
+    share none, or one that runs would hide another that does not. References, since such a URL is a secret.
+    """
+
+    snapshot: Secret | None = Field(None, description="Of `backup.snapshot`.")
+    dump: Secret | None = Field(None, description="Of `backup.dump`.")
+    send: Secret | None = Field(None, description="Of `backup.send`.")
+    drill: Secret | None = Field(None, description="Of `backup.drill`.")
+
+    @model_validator(mode="after")
+    def _one_a_task(self) -> DeadManSection:
+        urls = [getattr(self, name) for name in TASKS if name in self.model_fields_set]
+        if len(set(urls)) < len(urls):
+            raise PydanticCustomError(
+                "fleet", "two tasks share a URL: one that runs would hide another that does not"
+            )
+        return self
 
 
 class BackupSection(Section):
@@ -166,7 +180,7 @@ class BackupSection(Section):
         default_factory=BrakeSection.absent, description="How many removals need a person's word."
     )
     dead_man: DeadManSection | None = Field(
-        None, alias="dead-man", description="Who notices that nothing runs any more."
+        None, alias="dead-man", description="Who raises the alarm when a task is not heard of."
     )
 
 
