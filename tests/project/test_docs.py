@@ -94,7 +94,8 @@ def test_the_readme_lists_every_exit_code() -> None:
 
 
 def test_every_test_that_proves_a_safety_promise_exists() -> None:
-    rows = re.findall(r"`(tests/[\w/]+\.py)::(test_\w+)`", (ROOT / "docs" / "safety.md").read_text("utf-8"))
+    texts = "".join((ROOT / "docs" / name).read_text("utf-8") for name in ("safety.md", "backups.md"))
+    rows = re.findall(r"`(tests/[\w/]+\.py)::(test_\w+)`", texts)
     assert rows
     for path, name in rows:
         tree = ast.parse((ROOT / path).read_text("utf-8"))
