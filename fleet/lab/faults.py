@@ -32,7 +32,7 @@ from fleet.lab import layout
 
 _WHEN = ("before", "during", "after")
 REFUSALS = ("hostkey", "publickey", "refused", "timeout", "unreachable")
-STATES = ("ONLINE", "DEGRADED", "FAULTED", "SUSPENDED")
+STATES = ("ONLINE", "DEGRADED")
 
 
 @dataclass(frozen=True)
@@ -73,6 +73,10 @@ class Faults:
 
     def __init__(self, files: layout.Files) -> None:
         self._files = files
+
+    @property
+    def _clock(self) -> Path:
+        return self._files.faults.with_name("clock")
 
     def current(self) -> dict[str, Any]:
         """What is set now."""
@@ -139,9 +143,9 @@ class Faults:
         self._set("freeze", {**self.current().get("freeze", {}), str(vmid): ms})
 
     def pool_health(self, pool: str, state: str = "DEGRADED") -> None:
-        """Let a ZFS pool be DEGRADED, FAULTED or SUSPENDED, or ONLINE again."""
+        """Let a ZFS pool be DEGRADED (it goes on working), or ONLINE again."""
         if state not in STATES:
-            raise ValueError(f"a pool is {', '.join(STATES)}, not {state!r}")
+            raise ValueError(f"a pool is {' or '.join(STATES)}, not {state!r}")
         self._set("pool_health", {**self.current().get("pool_health", {}), pool: state})
 
     def zfs_busy(self, *datasets: str) -> None:
@@ -159,6 +163,10 @@ class Faults:
     def clock(self, seconds: float) -> None:
         """Move the node's clock: `date`, snapshots and tasks are ahead (below 0: behind) by so much."""
         self._set("clock", seconds)
+        if seconds:
+            self._clock.write_text(f"{seconds}\n", encoding="ascii")  # for the node's `date`
+        else:
+            self._clock.unlink(missing_ok=True)
 
     def link(
         self,
@@ -187,6 +195,7 @@ class Faults:
         if self.current().get("quorum_lost"):
             self.quorum(lost=False)
         self._files.faults.unlink(missing_ok=True)
+        self._clock.unlink(missing_ok=True)
 
     def _rule(
         self, action: str, when: str, nth: int | None, match: str | None, ms: int, times: int | None

@@ -19,6 +19,7 @@ from fleet.lab import layout, sandbox
 from fleet.lab.sim import commands, procfs, templates
 
 _DESCRIPTIONS = Path(__file__).resolve().parent / "machines"
+_SIM = Path(__file__).resolve().parent / "sim"
 _GROUPS = {
     "root": 0,
     "daemon": 1,
@@ -86,6 +87,7 @@ def refresh(root: Path, machine: Machine) -> None:
     tree.write("var/lib/fleet-lab/proc/boot_id", f"{uuid.uuid4()}\n")
     for name in commands.MODULES:
         tree.write(f"usr/local/sbin/{name}", _shim(sandbox.interpreter(), layout.SIM, f'"{name}"'), 0o755)
+    tree.write("usr/local/sbin/date", (_SIM / "date.sh").read_text(encoding="utf-8"), 0o755)
     inside = [
         word.replace(layout.MACHINE, "/run/host") if layout.MACHINE in word else f"/run/host{word}"
         for word in sandbox.interpreter()

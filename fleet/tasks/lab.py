@@ -14,26 +14,42 @@ if TYPE_CHECKING:
 _Value = TypeVar("_Value", str, int)
 
 _NAME = "which lab, for several side by side: the node.name of a hosts.yml (default: pve)"
-_MACHINE = "what it is like: homelab (a new node with the pool `tank`), recording-btr or recording-zfs"
+_MACHINE = (
+    "what it is like: homelab (a new node with the pool `tank`), replica (a second one, with the pool "
+    "`backup`), recording-btr or recording-zfs"
+)
 _VERSION = "the Proxmox VE it simulates, 8 or 9 (default: 9)"
+_PEERS = "which labs `ssh` on its node reaches: HOST=LAB[,...] (default: the machine's own; `nas` is lab nas)"
 _REALISTIC = "let each command take as long as on a real node, instead of being fast"
 _MADE: Mapping[str, str] = {
     "name": _NAME,
     "machine": _MACHINE,
     "pve_version": _VERSION,
     "realistic": _REALISTIC,
+    "peers": _PEERS,
 }
 
 
 @task("json", help=_MADE)
 def up(
-    options: Options, name: str = "pve", machine: str = "", pve_version: int = 0, realistic: bool = False
+    options: Options,
+    name: str = "pve",
+    machine: str = "",
+    pve_version: int = 0,
+    realistic: bool = False,
+    peers: str = "",
 ) -> int:
     """Bring the lab up and say how to log in. With `address: lab` in hosts.yml this happens by itself."""
     from fleet import lab
 
     return _show(
-        lab.up(name, machine=machine or None, pve_version=pve_version or None, realistic=realistic or None),
+        lab.up(
+            name,
+            machine=machine or None,
+            pve_version=pve_version or None,
+            realistic=realistic or None,
+            peers=_peers(peers),
+        ),
         options,
     )
 
@@ -49,7 +65,12 @@ def down(_options: Options, name: str = "pve") -> int:
 
 @task("json", "yes", help=_MADE)
 def reset(
-    options: Options, name: str = "pve", machine: str = "", pve_version: int = 0, realistic: bool = False
+    options: Options,
+    name: str = "pve",
+    machine: str = "",
+    pve_version: int = 0,
+    realistic: bool = False,
+    peers: str = "",
 ) -> int:
     """Throw away everything in the lab and bring it up as new, or as another machine. Port and keys stay."""
     from fleet import lab
@@ -59,7 +80,11 @@ def reset(
         confirm(f"Throw away all containers and data of lab {name!r}?", options)
     return _show(
         lab.reset(
-            name, machine=machine or None, pve_version=pve_version or None, realistic=realistic or None
+            name,
+            machine=machine or None,
+            pve_version=pve_version or None,
+            realistic=realistic or None,
+            peers=_peers(peers),
         ),
         options,
     )
@@ -124,7 +149,8 @@ def exec_(_options: Options, command: str, name: str = "pve", user: str = "root"
 @task(
     "json",
     help={
-        "kind": "drop, hang, slow, disk-full, quorum-lost, quorum-back, lock, unlock, kill, clear or show",
+        "kind": "drop, hang, slow, disk-full, quorum-lost, quorum-back, lock, unlock, kill, "
+        "pool-health, zfs-busy, zfs-slow, zfs-rate, clock, link, clear or show",
         "name": _NAME,
         "when": "drop, hang: before, during or after the execution (default: before)",
         "nth": "drop, hang, kill: the how-manieth from now (default: 1, the next one)",
@@ -133,7 +159,15 @@ def exec_(_options: Options, command: str, name: str = "pve", user: str = "root"
         "factor": "slow: how many times as long (default: 10)",
         "storage": "disk-full: the storage or ZFS pool",
         "vmid": "lock, unlock: the guest whose config lock is held",
-        "command": "kill: the simulated command, as pct or zfs",
+        "command": "kill: the simulated command, as pct or zfs; zfs-slow: its verb, as snapshot",
+        "pool": "pool-health: the ZFS pool",
+        "state": "pool-health: DEGRADED or ONLINE (default: DEGRADED)",
+        "dataset": "zfs-busy: the dataset that is in use; empty: none is any more",
+        "seconds": "zfs-slow: how much longer it takes; clock: how far the node's clock is ahead (or behind)",
+        "rate": "zfs-rate: bytes a second of `zfs send`; 0: as fast as it can",
+        "peer": "link: the host that `ssh` on the node goes to (default: any)",
+        "after": "link: cut the next connection after so many bytes",
+        "refuse": "link: hostkey, publickey, refused, timeout or unreachable",
     },
 )
 def fault(
@@ -148,6 +182,14 @@ def fault(
     storage: str = "",
     vmid: int = 0,
     command: str = "",
+    pool: str = "",
+    state: str = "DEGRADED",
+    dataset: str = "",
+    seconds: float = 0.0,
+    rate: int = 0,
+    peer: str = "",
+    after: int = 0,
+    refuse: str = "",
 ) -> int:
     """Make the lab fail on demand: cut or hang the link, be slow, fill a disk, lose quorum, and more."""
     import json
@@ -170,6 +212,18 @@ def fault(
             (faults.hold_config_lock if kind == "lock" else faults.release_config_lock)(_needed("vmid", vmid))
         elif kind == "kill":
             faults.kill(_needed("command", command), nth=nth, ms=ms)
+        elif kind == "pool-health":
+            faults.pool_health(_needed("pool", pool), state)
+        elif kind == "zfs-busy":
+            faults.zfs_busy(*([dataset] if dataset else []))
+        elif kind == "zfs-slow":
+            faults.zfs_slow(_needed("command", command), seconds)
+        elif kind == "zfs-rate":
+            faults.zfs_rate(rate)
+        elif kind == "clock":
+            faults.clock(seconds)
+        elif kind == "link":
+            faults.link(peer or None, after=after or None, refuse=refuse or None)
         elif kind == "clear":
             faults.clear()
         elif kind != "show":
@@ -185,6 +239,14 @@ def fault(
         else "nothing is set to fail"
     )
     return 0
+
+
+def _peers(text: str) -> dict[str, str] | None:
+    """{host: name of a lab} of `HOST=LAB,...`; None for nothing said."""
+    pairs = [pair.partition("=") for pair in text.split(",") if pair]
+    if not all(host and equals and name for host, equals, name in pairs):
+        raise UsageError(f"--peers is HOST=LAB[,HOST=LAB...], not {text!r}")
+    return {host: name for host, _, name in pairs} or None
 
 
 def _needed(option: str, value: _Value) -> _Value:

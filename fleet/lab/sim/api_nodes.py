@@ -7,7 +7,7 @@ import re
 import time
 from typing import Any
 
-from . import machine, paths, storage, storage_cfg, tasks
+from . import clock, machine, paths, storage, storage_cfg, tasks
 from .api import Parts, Route, subdirs
 from .errors import Die, ParamError
 from .storage_file import filesystem
@@ -302,7 +302,7 @@ def _dns(parts: Parts, params: Parts) -> dict[str, str]:
 
 def _time(parts: Parts, params: Parts) -> dict[str, Any]:
     del parts, params
-    now = int(time.time())
+    now = int(clock.now())
     zone = str(machine.facts().get("timezone", "Etc/UTC"))
     return {"localtime": now + time.localtime(now).tm_gmtoff, "time": now, "timezone": zone}
 

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from . import container, costs, files, mounts, pct_power, replication, tasks
+from . import clock, container, costs, files, mounts, pct_power, replication, tasks
 from .cli import Arguments
 from .conf import Config, Section
 from .errors import Die
@@ -104,7 +103,7 @@ def _prepare(vmid: int, name: str, description: str | None, out: Out) -> Section
                 )
                 del config.snapshots[other].keys["parent"]
         section = copy_section(config)
-        section.keys["snaptime"] = str(int(time.time()))
+        section.keys["snaptime"] = str(int(clock.now()))
         section.keys["snapstate"] = "prepare"
         if description:
             section.keys["description"] = description

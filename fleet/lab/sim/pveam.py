@@ -18,7 +18,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from . import cli, costs, errors, files, machine, paths, storage, storage_cfg, tasks, templates
+from . import cli, clock, costs, errors, files, machine, paths, storage, storage_cfg, tasks, templates
 from .cli import Arguments
 from .errors import Die, ParamError
 
@@ -145,7 +145,7 @@ def _fetch(name: str, record: dict[str, str], target: str, place: str, out: task
         return
     offered: list[dict[str, Any]] = machine.facts().get("templates", {}).get("available") or []
     facts = next((t for t in offered if t["name"] == name), None)
-    stamp = time.strftime("%Y-%m-%d %H:%M:%S")
+    stamp = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(clock.now()))
     out.write(
         f"--{stamp}--  {url}\nResolving download.proxmox.com (download.proxmox.com)... 66.70.154.82\n"
         "Connecting to download.proxmox.com (download.proxmox.com)|66.70.154.82|:80... connected.\n"

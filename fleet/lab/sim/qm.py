@@ -11,11 +11,11 @@ from __future__ import annotations
 
 import re
 import sys
-import time
 from collections.abc import Callable
 from uuid import uuid4
 
 from . import (
+    clock,
     conf,
     costs,
     errors,
@@ -117,10 +117,6 @@ _OPTIONS = {
     "delsnapshot": ("force",),
     "resize": ("digest", "skiplock"),
 }
-
-NO_KVM = (
-    "KVM virtualisation configured, but not available. Either disable in VM configuration or enable in BIOS."
-)
 
 Values = dict[str, str]
 
@@ -299,7 +295,7 @@ def _create(words: list[str], given: Values) -> int:
         keys.setdefault("boot", f"order={';'.join(order)}" if order else " ")
         qemu = str(machine.facts().get("packages", {}).get("pve-qemu-kvm", "10.0.13")).partition("-")[0]
         keys |= {
-            "meta": f"creation-qemu={qemu},ctime={int(time.time())}",
+            "meta": f"creation-qemu={qemu},ctime={int(clock.now())}",
             "smbios1": f"uuid={uuid4()}",
             "vmgenid": str(uuid4()),
         }
@@ -338,7 +334,7 @@ def _start(words: list[str], given: Values) -> int:
 
     def work(_out: tasks.Out) -> None:
         qm_conf.check_lock(qm_conf.read(vmid))
-        raise Die(NO_KVM)
+        raise Die(qm_conf.NO_KVM)
 
     return tasks.run("qmstart", str(vmid), work)
 

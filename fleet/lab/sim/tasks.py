@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, redirect_stderr
 from types import FrameType
 
-from . import files, machine, paths
+from . import clock, files, machine, paths
 from .errors import Die
 
 _ACTIVE = f"{paths.TASKS}/active"
@@ -81,7 +81,7 @@ def _process_start() -> int:
 
 def upid(kind: str, ident: str, user: str = "root@pam") -> str:
     """A new task's UPID for this process."""
-    process = f"{os.getpid():08X}:{_process_start():08X}:{int(time.time()):08X}"
+    process = f"{os.getpid():08X}:{_process_start():08X}:{int(clock.now()):08X}"
     return f"UPID:{machine.node()}:{process}:{kind}:{ident}:{user}:"
 
 
@@ -131,7 +131,7 @@ def _record(name: str, status: str | None) -> None:
             running.append(f"{name} 0")
         else:
             finished.append((name, status))
-        now = f"{int(time.time()):08X}"
+        now = f"{int(clock.now()):08X}"
         ended = [f"{task} 1 {now} {text}" for task, text in reversed(finished)] + ended
         files.write(
             _ACTIVE,

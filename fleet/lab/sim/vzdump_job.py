@@ -15,6 +15,7 @@ from typing import IO, Protocol
 
 from . import (
     archives,
+    clock,
     costs,
     files,
     machine,
@@ -190,7 +191,7 @@ class Job:
         """Back one guest up; whether that worked. Die only where the whole job was interrupted."""
         began = time.time()
         guest = vmlist.guests().get(vmid)
-        task = Task(vmid, guest.kind if guest else "", began)
+        task = Task(vmid, guest.kind if guest else "", clock.now())
         undo = _Undo()
         plugin: Plugin | None = None
         failure: str | None = None
@@ -280,7 +281,7 @@ class Job:
             if not any(name.startswith(f"{base}.") for name in taken):
                 return base
             time.sleep(1 - time.time() % 1)
-            task.started = time.time()
+            task.started = clock.now()
 
     def _check_limits(self, task: Task) -> None:
         """Refuse a backup above what is kept without pruning, and protected ones above their limit."""
@@ -484,7 +485,7 @@ def _try_lock(descriptor: int) -> bool:
 
 
 def _now() -> str:
-    return time.strftime("%Y-%m-%d %H:%M:%S")
+    return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(clock.now()))
 
 
 def _size(size: int) -> str:

@@ -206,6 +206,15 @@ def _handler(verb: str) -> Callable[[list[str]], int] | None:
     return found
 
 
+def _linger(verb: str) -> None:
+    """Take as long as the lab was told that this verb takes (faults.json: {"zfs_slow": {VERB: SECONDS}})."""
+    seconds = machine.faults().get("zfs_slow", {}).get(verb)
+    if seconds:
+        import time
+
+        time.sleep(seconds)
+
+
 def run(args: list[str]) -> int:
     """The exit code of `zfs ARGS`; the refusals of ZFS go to stderr."""
     try:
@@ -220,6 +229,7 @@ def run(args: list[str]) -> int:
         handler = _handler(verb)
         if handler is None:
             raise ZfsError(f"unrecognized command '{args[0]}'", usage("").rstrip("\n"), code=2)
+        _linger(verb)
         return handler(args[1:])
     except ZfsError as error:
         sys.stdout.flush()

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from . import machine
+from . import clock, machine
 from .zfs_props import nice
 from .zfs_tree import Tree, ZfsError, changing, load
 from .zfs_usage import properties
@@ -334,7 +334,7 @@ def _scrub(args: list[str]) -> int:
                 raise ZfsError(f"cannot open '{pool}': no such pool")
             if ("s", "") in found:
                 raise ZfsError(f"cannot cancel scrubbing {pool}: there is no active scrub")
-            tree.pools[pool]["scrubbed"] = int(time.time())
+            tree.pools[pool]["scrubbed"] = int(clock.now())
     return 0
 
 
