@@ -204,9 +204,7 @@ def _warnings(results: Sequence[Result]) -> list[str]:
 
 
 def _last_words(result: Result) -> str:
-    """What a step that failed said last and that is no progress."""
+    """What a step that failed said last: what a command said of its failure, else what we say of it."""
     lines = [line for line in result.log if not line.startswith("fleet: sent ")]
-    errors = [
-        line for line in lines if line.startswith(("ERROR:", "fleet: failed", "no longer so:", "cannot "))
-    ]
+    errors = [line for line in lines if line.startswith(("ERROR: Backup of", "cannot ", "no longer so:"))]
     return (errors or lines or [str(result.outcome)])[-1]

@@ -89,23 +89,21 @@ def _against(side: Side, facts: BackupFacts, found: ReplicaFacts) -> str:
     if side.found is None:
         return ""
     token = side.found.token
-    if side.found.mark != names.mark(facts.installation, side.dataset) and not _is_our_beginning(side):
+    of_ours = token is not None and token.snapshot.partition("@")[0] == side.dataset
+    if side.found.mark != names.mark(facts.installation, side.dataset) and not (
+        # What is left of a first transfer carries no mark yet; its token says what it is of.
+        of_ours and not side.found.mark and not side.found.copies
+    ):
         return f"{side.target} exists there and is not ours (fleet:replica is {side.found.mark or 'not set'})"
-    if token and (token.stale or token.snapshot.partition("@")[0] != side.dataset):
-        why = token.stale or f"it is of {token.snapshot}"
+    known = token is not None and any(each.guid == token.guid for each in side.snapshots)
+    if token and not (of_ours and known and not token.stale):
+        why = token.stale or f"it is of {token.snapshot}, which is not there any more"
         where = f" on {side.replica.host}" if side.replica.host else ""
         return f"an interrupted transfer cannot go on: {why}; drop it{where}: zfs receive -A {side.target}"
     if not token and not side.found.copies:
         return f"{side.target} exists there and has no snapshot: ZFS receives into it only by force"
     why = "" if token else divergence(side)
     return f"the two have diverged: {why}; nothing was changed" if why else ""
-
-
-def _is_our_beginning(side: Side) -> bool:
-    """The target is what a first transfer of ours left when it was interrupted: only the token says so."""
-    if side.found is None or side.found.token is None or side.found.copies or side.found.mark:
-        return False
-    return any(each.guid == side.found.token.guid for each in side.snapshots)
 
 
 def _bookmarked(side: Side) -> Iterator[Step]:
