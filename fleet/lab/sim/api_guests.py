@@ -226,6 +226,21 @@ def _vm_current(parts: Parts, params: Parts) -> dict[str, Any]:
     return {**vm_status(_vmid(parts)), "ha": {"managed": 0}, "qmpstatus": "stopped"}
 
 
+def _vm_snapshots(parts: Parts, params: Parts) -> list[dict[str, object]]:
+    del params
+    from . import qm_snapshot
+
+    return qm_snapshot.entries(_vmid(parts))
+
+
+def _vm_snapshot_config(parts: Parts, params: Parts) -> dict[str, Any]:
+    del params
+    found = qm_conf.sections(_vmid(parts))
+    if parts["snapname"] not in found:
+        raise Die(f"snapshot '{parts['snapname']}' does not exist")
+    return _vm_typed(found[parts["snapname"]])
+
+
 _LXC = "/nodes/{node}/lxc"
 ROUTES = [
     Route(_LXC, listed, child="vmid", capabilities="r-c-", first=("status", "vmid")),
@@ -281,4 +296,18 @@ ROUTES = [
     ),
     Route("/nodes/{node}/qemu/{vmid}/config", _vm_config, ("current", "snapshot"), capabilities="rwc-"),
     Route("/nodes/{node}/qemu/{vmid}/status/current", _vm_current),
+    Route(
+        "/nodes/{node}/qemu/{vmid}/snapshot",
+        _vm_snapshots,
+        child="name",
+        capabilities="r-c-",
+        first=("description", "name"),
+    ),
+    Route(
+        "/nodes/{node}/qemu/{vmid}/snapshot/{snapname}",
+        subdirs("config", "rollback"),
+        child="name",
+        capabilities="r--d",
+    ),
+    Route("/nodes/{node}/qemu/{vmid}/snapshot/{snapname}/config", _vm_snapshot_config, capabilities="rw--"),
 ]

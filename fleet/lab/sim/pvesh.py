@@ -28,6 +28,7 @@ _FLAGS = (
 _FORMATS = ("text", "json", "json-pretty", "yaml")
 _LXC = re.compile(r"/nodes/([^/]+)/lxc(?:/(\d+)(?:/(.+))?)?")
 _CONTENT = re.compile(r"/nodes/([^/]+)/storage/([^/]+)/content/(.+)")
+_SNAPSHOT = re.compile(r"/nodes/([^/]+)/(lxc|qemu)/(\d+)/snapshot/([^/]+)/config")
 _PRUNE = re.compile(r"/nodes/([^/]+)/storage/([^/]+)/prunebackups")
 _PCT = {
     verb: f"pct_power.{verb}" for verb in ("start", "stop", "shutdown", "reboot", "suspend", "resume")
@@ -312,14 +313,14 @@ def _set(path: str, form: dict[str, str], words: list[str]) -> int:
     if volume is not None:
         api.check_node(volume[1])
         return _set_volume(volume[2], volume[3], _params(words, ("notes", "protected")))
-    match = _LXC.fullmatch(path.rstrip("/"))
-    snap = re.fullmatch(r"snapshot/([^/]+)/config", (match[3] or "") if match else "")
-    if match is not None and snap is not None:
-        from . import pct_snapshot
+    snap = _SNAPSHOT.fullmatch(path.rstrip("/"))
+    if snap is not None:
+        from . import pct_snapshot, qm_snapshot
 
-        api.check_node(match[1])
-        given = _params(words, ("description",))
-        return pct_snapshot.describe(int(match[2]), snap[1], given.get("description"))
+        api.check_node(snap[1])
+        description = _params(words, ("description",)).get("description")
+        describe = pct_snapshot.describe if snap[2] == "lxc" else qm_snapshot.describe
+        return describe(int(snap[3]), snap[4], description)
     match = _LXC.fullmatch(path.rstrip("/"))
     if match is None or match[2] is None or match[3] not in ("config", "resize"):
         return _no_handler("set", path)

@@ -10,6 +10,9 @@ from .errors import ConfigMissing, Die
 
 Keys = dict[str, str]
 
+NO_KVM = (
+    "KVM virtualisation configured, but not available. Either disable in VM configuration or enable in BIOS."
+)
 _KEY = re.compile(r"([a-z][a-z_\d-]*):\s*(.+?)\s*")
 DISK = re.compile(r"(?:scsi|virtio|sata|ide|efidisk|tpmstate)\d+")
 

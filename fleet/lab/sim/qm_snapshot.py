@@ -94,7 +94,7 @@ def _prepare(vmid: int, name: str, description: str | None) -> Keys:
         if not all(storage.has_feature(volume, "snapshot") for _, volume in _disks(main)):
             raise Die("snapshot feature is not available")
         kept = {k: v for k, v in main.items() if k not in _LEFT_OUT and not k.startswith("unused")}
-        kept |= {"snaptime": str(int(time.time())), "snapstate": "prepare"}
+        kept |= {"snaptime": str(int(clock.now())), "snapstate": "prepare"}
         if "parent" in main:
             kept["parent"] = main["parent"]
         if description:

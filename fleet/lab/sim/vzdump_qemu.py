@@ -10,7 +10,6 @@ import re
 
 from . import qm_conf
 from .errors import Die
-from .qm import NO_KVM
 from .vzdump_job import Job, Task
 
 
@@ -55,7 +54,7 @@ class Machine:
         """Fail where QEMU would be started."""
         del task, compressor
         self._job.say("info", "starting kvm to execute backup task")
-        raise Die(NO_KVM)
+        raise Die(qm_conf.NO_KVM)
 
     def cleanup(self, task: Task) -> None:
         """Nothing was made."""
