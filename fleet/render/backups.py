@@ -13,8 +13,7 @@ from fleet.domains.backup.coverage import Row, State
 from fleet.domains.backup.items import Item
 from fleet.domains.backup.retention import Decision
 from fleet.domains.backup.snapshots.plan import Rotation, Taking
-from fleet.render.lines import Line, counted, printable
-from fleet.tools.sizes import print_size
+from fleet.render.lines import Line, counted, printable, size_text
 
 _NAMED = 8  # so many are named in a line
 _STATES = {State.PROTECTED: "green", State.EXCLUDED: "dim", State.UNCOVERED: "red bold"}
@@ -123,7 +122,7 @@ def item_lines(found: Mapping[str, Sequence[Item]], now: int, zone: ZoneInfo) ->
             item.kind,
             _when(item.created, zone),
             age_text(now - item.created),
-            print_size(item.size),
+            size_text(item.size),
             item.owner if not item.ours else "",
             "; ".join((*([f"pinned until {item.pinned}"] if item.pinned else []), *item.blocks)),
         )

@@ -44,6 +44,17 @@ def printable(text: str) -> str:
     )
 
 
+def size_text(size: float) -> str:
+    """`512 B`, `2.6 MiB`: three digits that count."""
+    for unit in ("B", "KiB", "MiB", "GiB"):
+        if size < 1000:
+            break
+        size /= 1024
+    else:
+        unit = "TiB"
+    return f"{size:.0f} {unit}" if unit == "B" or size >= 100 else f"{size:.3g} {unit}"
+
+
 def counted(number: int, one: str, many: str = "") -> str:
     """`1 guest`, `2 guests`."""
     return f"{number} {one if number == 1 else many or one + 's'}"
