@@ -15,8 +15,8 @@ from fleet.domains.backup.retention import Decision
 from fleet.domains.backup.spec import Subject
 from fleet.host.apply import Result
 from fleet.host.guarded import GOOD, Outcome
+from fleet.render.lines import size_text
 from fleet.render.transfer import transferring
-from fleet.tools.sizes import print_size
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +94,7 @@ def _archives_of(subject: Subject, reading: Reading) -> frozenset[str]:
 def _archive_text(subject: Subject, reading: Reading, set_: str) -> str:
     items = archive_items(subject, reading.backups)
     return ", ".join(
-        f"{item.name} ({print_size(item.size)})" for item in items if item.ours and item.set == set_
+        f"{item.name} ({size_text(item.size)})" for item in items if item.ours and item.set == set_
     )
 
 
