@@ -237,3 +237,27 @@ def test_a_template_takes_no_snapshot(lab: labs.Lab, ok: Ok) -> None:
     ok(lab, f"pct create 151 {TEMPLATE} --rootfs local-zfs:1 --features nesting=1; pct template 151")
     assert lab.run("pct snapshot 151 one") == (255, "", "you can't take a snapshot if it's a template\n")
     ok(lab, "pct destroy 151")
+
+
+def test_on_lvm_thin_any_snapshot_can_be_rolled_back_to(lab: labs.Lab, ok: Ok) -> None:
+    facts = lab.root / "var/lib/fleet-lab/machine.json"
+    known = json.loads(facts.read_text())
+    facts.write_text(json.dumps({**known, "thinpools": [{"vg": "pve", "name": "data", "size": 100 << 30}]}))
+    ok(lab, "pvesm add lvmthin local-lvm --vgname pve --thinpool data --content rootdir,images")
+    ok(lab, f"pct create 160 {TEMPLATE} --rootfs local-lvm:1 --features nesting=1 --start 1")
+    ok(lab, "pct exec 160 -- sh -c 'echo then > /root/f'")
+    assert ok(lab, "pct snapshot 160 one") == '  Logical volume "snap_vm-160-disk-0_one" created.\n'
+    ok(
+        lab,
+        "pct exec 160 -- sh -c 'echo now > /root/f'; pct snapshot 160 two; pct rollback 160 one --start 1",
+    )
+    assert ok(lab, "pct exec 160 -- cat /root/f") == "then\n"
+    assert (
+        ok(lab, "pct delsnapshot 160 one")
+        == '  Logical volume "snap_vm-160-disk-0_one" successfully removed.\n'
+    )
+    assert ok(lab, "pct stop 160; pct destroy 160") == (
+        '  Logical volume "snap_vm-160-disk-0_two" successfully removed.\n'
+        '  Logical volume "vm-160-disk-0" successfully removed.\n'
+    )
+    ok(lab, "pvesm remove local-lvm")

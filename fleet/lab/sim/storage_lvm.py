@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import re
+import sys
 from typing import Any
 from uuid import uuid4
 
@@ -77,6 +78,8 @@ class LvmThin:
             raise Die(
                 f"lvremove '{self.vg}/{name}' error:   Failed to find logical volume \"{self.vg}/{name}\""
             )
+        for snap in self._snapshots(name):
+            self.delete_snapshot(name, snap)
         self.notes.remove(name)
         out.write(f'  Logical volume "{name}" successfully removed.\n')
 
@@ -146,18 +149,46 @@ class LvmThin:
 
     def snapshot(self, name: str, snap: str) -> None:
         """Lvcreate -s."""
+        lv = f"snap_{name}_{snap}"
+        what = f"lvcreate snapshot '{self.vg}/{lv}' error:  "
+        if self.notes.get(f"{name}@{snap}"):
+            raise Die(f'{what} Logical Volume "{lv}" already exists in volume group "{self.vg}"')
+        if full(self.section.id):
+            pool = f"{self.vg}/{self.pool}"
+            raise Die(
+                f"{what} Cannot create new thin volume, free space in thin pool {pool} reached threshold."
+            )
         self.notes.copy(name, f"{name}@{snap}")
+        _say(f'  Logical volume "{lv}" created.')
 
     def rollback_possible(self, name: str, snap: str) -> None:
         """Always."""
 
     def rollback(self, name: str, snap: str) -> None:
         """Put a copy of the snapshot in the place of the volume."""
+        if not self.notes.get(f"{name}@{snap}"):
+            lv = f"{self.vg}/snap_{name}_{snap}"
+            raise Die(f"lvm rollback '{lv}' error:   Failed to find logical volume \"{lv}\"")
         self.notes.copy(f"{name}@{snap}", name)
+        _say(f'  Logical volume "{name}" successfully removed.')
+        _say(f'  Logical volume "{name}" created.')
 
     def delete_snapshot(self, name: str, snap: str) -> None:
         """Lvremove of the snapshot."""
+        lv = f"snap_{name}_{snap}"
+        if not self.notes.get(f"{name}@{snap}"):
+            missing = f'Failed to find logical volume "{self.vg}/{lv}"'
+            raise Die(f"lvremove snapshot '{self.vg}/{lv}' error:   {missing}")
         self.notes.remove(f"{name}@{snap}")
+        _say(f'  Logical volume "{lv}" successfully removed.')
+
+    def _snapshots(self, name: str) -> list[str]:
+        top = paths.real(self.notes.top)
+        return sorted(
+            n.partition("@")[2][:-5]
+            for n in os.listdir(top)
+            if n.startswith(f"{name}@") and n.endswith(".json")
+        )
 
     def snapshot_dir(self, name: str, snap: str) -> str:
         """The directory with the files in a snapshot (a real path)."""
@@ -174,3 +205,8 @@ class LvmThin:
         new = re.sub("^vm-", "base-", name)
         self.notes.rename(name, new)
         return new
+
+
+def _say(line: str) -> None:
+    """What LVM prints, which ends up in the task's output."""
+    print(line, file=sys.stderr)
