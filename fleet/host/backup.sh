@@ -355,6 +355,27 @@ fleet_gone_pct() {
 }
 fleet_gone_pct_one() { fleet_file=$(fleet_conf_file "$1") && ! grep -qxF "[$3]" "$fleet_file"; }
 
+# ── adopting ──────────────────────────────────────────────────────────────────────────────────────
+
+# fleet_adopted PATH...: all these carry our mark and stand in the record
+fleet_adopted() {
+    fleet_id=$(cat "$fleet_state/installation" 2>/dev/null) || return
+    for fleet_path; do
+        [ "$(zfs get -H -o value,source fleet:owner -- "$fleet_path" | tr '\t' ' ')" = "$fleet_id local" ] &&
+            fleet_recorded "$fleet_path" || return 1
+    done
+}
+# fleet_adopt PATH...: makes them ours, as the operator says: those that a fleet has made whose record is lost
+fleet_adopt() {
+    fleet_id=$(fleet_installation) || return
+    for fleet_path; do
+        fleet_one_snapshot "$fleet_path" || { echo "fleet: kept $fleet_path is no name of a snapshot of fleet's"; return 1; }
+        fleet_guid=$(zfs get -Hp -o value guid -- "$fleet_path") || return
+        zfs set "fleet:owner=$fleet_id" "fleet:set=${fleet_path#*@}" "$fleet_path" &&
+            fleet_record adopted "${fleet_path#*@}" "$fleet_path" "$fleet_guid" || return
+    done
+}
+
 # ── pins ──────────────────────────────────────────────────────────────────────────────────────────
 
 # fleet_pinned DATE PATH...: all these are pinned until then; `-`: none is pinned

@@ -52,6 +52,7 @@ namespace = Collection(
         backup.coverage,
         backup.pin,
         backup.unpin,
+        backup.adopt,
         backup_copies.dump,
         backup_copies.send,
         backup_restore.restore,

@@ -220,6 +220,33 @@ def unpin(options: Options, snapshot: str) -> int:
     return _pin(options, snapshot, "-")
 
 
+@task("inventory", "check", "yes", help={"name": "a guest or dataset of hosts.yml"})
+def adopt(options: Options, name: str) -> int:
+    """Take over snapshots that a fleet made whose record is lost, as after a new installation of the node."""
+    from fleet.backups import run
+    from fleet.core.plan import Part
+    from fleet.domains.backup.assemble import adoptable, items
+    from fleet.domains.backup.snapshots import steps
+    from fleet.host.guarded import GOOD
+    from fleet.tasks.cli import confirm
+
+    inventory = _load(options)
+    subject = next((each for each in inventory.backups.subjects if each.name == name), None)
+    if subject is None:
+        raise UsageError(f"{name!r} is no guest and no dataset of hosts.yml")
+    with run.working(inventory, f"backup.adopt {name}") as work:
+        found = adoptable(items(subject, work.read().backups))
+        print("\n".join(f"{name}@{item.name}" for item in found) or f"{name}: there is nothing to adopt")
+        if options.check or not found:
+            return ExitCode.DONE
+        confirm("Let fleet keep and remove these as its own, by the policy?", options)
+        results = work.apply(Part((steps.adopt(found),)), jobs=1)
+    if all(result.outcome in GOOD for result in results):
+        return ExitCode.DONE
+    print("\n".join(line for result in results for line in result.log))
+    return ExitCode.SOME_FAILED
+
+
 def _pin(options: Options, text: str, until: str) -> int:
     from fleet.backups import run
     from fleet.core.plan import Part

@@ -215,3 +215,17 @@ def test_wrong_words_are_usage_errors(inv: Inv) -> None:
     inv("backup.pin", "bound", "--until", "2099-01-01", code=64)
     inv("backup.pin", "bound@x", "--until", "tomorrow", code=64)
     inv("backup.snapshot", "--schedule", "noon", code=64)
+
+
+def test_after_the_record_is_lost_nothing_is_removed_until_the_operator_adopts(
+    node: World, inventory: Inventory, inv: Inv
+) -> None:
+    old = [backups.snapshot(inventory, label=label, limit=("bound",)).name for label in ("one", "two")]
+    node.run("rm -r /var/lib/fleet")
+    report = backups.snapshot(inventory, label="three", limit=("bound",))
+    assert (report.exit_code, report.removed) == (0, {})
+    listed = json.loads(inv("backup.list", "--json", "--limit", "bound").stdout)["bound"]["backups"]
+    assert [each["ours"] for each in listed] == [True, False, False]
+    assert inv("backup.adopt", "bound", code=6).stdout.split() == [f"bound@{name}" for name in reversed(old)]
+    inv("backup.adopt", "bound", "--yes")
+    assert backups.rotate(inventory).removed["bound"] == (old[0],)

@@ -60,6 +60,18 @@ def _ordered(found: Sequence[Item], datasets: Sequence[str]) -> list[Item]:
     return [replace(item, order=order or 0) for item, order in zip(found, made, strict=True)]
 
 
+def adoptable(found: Sequence[Item]) -> tuple[Item, ...]:
+    """Those of ZFS that a fleet has made, by name and mark, and that this node's record does not know."""
+    return tuple(
+        item
+        for item in found
+        if not item.ours
+        and item.kind is Kind.ZFS
+        and parse_name(item.name)
+        and all(part.owner and part.set == part.name for part in item.parts)
+    )
+
+
 def archive_items(subject: Subject, facts: BackupFacts) -> tuple[Item, ...]:
     """The archives of a guest on all storages that were read, newest first."""
     of_guest = (

@@ -101,5 +101,19 @@ def pin(item: Item, until: str) -> Step:
     )
 
 
+def adopt(items: Sequence[Item]) -> Step:
+    """Makes snapshots ours that a fleet made whose record is lost, as the operator says."""
+    paths = [part.path for item in items for part in item.parts]
+    return Step(
+        id=f"adopt {items[0].subject}",
+        subject=items[0].subject,
+        action="adopt",
+        because=tuple(Difference(item.name, item.owner, "fleet") for item in items),
+        done=(Check(command("fleet_adopted", *paths), "they carry our mark and stand in the record"),),
+        expect=(Check(command("fleet_has", *paths), "the snapshots exist"),),
+        do=(command("fleet_adopt", *paths),),
+    )
+
+
 def _removal(item: Item) -> Difference:
     return Difference(f"{item.subject}@{item.name}", item.name, None)
