@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from fleet.backups.reading import Reading
 from fleet.backups.run import Work
@@ -27,7 +27,7 @@ from fleet.domains.backup.restore.plan import (
     restore_dataset,
     restore_guest,
 )
-from fleet.domains.backup.spec import Subject
+from fleet.domains.backup.spec import Drill, Subject
 from fleet.host.apply import Result
 from fleet.host.guarded import GOOD
 from fleet.host.shell import Shell
@@ -258,27 +258,55 @@ def drill(
     policy = work.inventory.backups.drill
     if policy is None:
         raise Refused("hosts.yml has no backup.drill: it has to say which VMIDs are for drills (vmids)")
-    health = {name: _health(work.inventory, name) for name in work.inventory.declared}
     reading = work.read(archives=True)
-    node = node_of(work.inventory, reading)
-    if (before := drills.leftovers(policy, node)).steps:
-        work.apply(before, jobs=1)
-        reading = work.read(archives=True)
-        node = node_of(work.inventory, reading)
-        if left := drills.leftovers(policy, node).steps:
-            raise HostError(
-                f"copies of an earlier drill cannot be destroyed: {', '.join(step.subject for step in left)}"
-            )
     chosen = drills.sample(subjects, reading.backups, number, archives=archives)
     if not chosen:
         raise Refused(
             "none of these has a backup of fleet's that could be restored: `inv backup.snapshot` makes one"
         )
-    configs = _configs(work, reading, chosen)
+    _clean(work, reading, policy)
+    over = Drilled()
+    # Few at a time: each copy needs a number of the range, and memory while it runs.
+    size = min(jobs, policy.vmids[1] - policy.vmids[0] + 1)
+    for first in range(0, len(chosen), size):
+        over = _joined(over, _batch(work, chosen[first : first + size], policy, over.kept, keep_failed, jobs))
+    return replace(over, seconds=time.monotonic() - began)
+
+
+def _clean(work: Work, reading: Reading, policy: Drill) -> None:
+    """Destroys what an earlier drill left in the range; HostError where that cannot be."""
+    before = drills.leftovers(policy, node_of(work.inventory, reading))
+    if not before.steps:
+        return
+    work.apply(before, jobs=1)
+    if left := drills.leftovers(policy, node_of(work.inventory, work.read())).steps:
+        names = ", ".join(step.subject for step in left)
+        raise HostError(f"copies of an earlier drill cannot be destroyed: {names}")
+
+
+def _batch(
+    work: Work,
+    chosen: Sequence[tuple[Subject, Item]],
+    policy: Drill,
+    kept: Sequence[int],
+    keep_failed: bool,
+    jobs: int,
+) -> Drilled:
+    """Restore, prove and destroy these."""
+    guests = [subject.vmid for subject, _ in chosen if subject.vmid is not None]
+    reading = work.read(more=(_configs_probe(guests),))
+    configs = {
+        subject.name: archive_config(work.shell, item) if item.archive else config_of(reading, subject, item)
+        for subject, item in chosen
+        if subject.vmid is not None
+    }
+    health = {name: _health(work.inventory, name) for name in configs}
+    node = node_of(work.inventory, reading)
     drilling = drills.drill(chosen, configs, health, reading.backups, node, policy)
     results = work.apply(*drilling.parts.values(), jobs=jobs)
     failed = {**drilling.refused, **_failed(drilling, results)}
-    kept = tuple(drilling.copies[name] for name in failed if keep_failed and name in drilling.copies)
+    if keep_failed:
+        kept = (*kept, *(drilling.copies[name] for name in failed if name in drilling.copies))
     after = node_of(work.inventory, work.read())
     if (scraps := drills.leftovers(policy, after, but=kept)).steps:
         work.apply(scraps, jobs=jobs)
@@ -289,23 +317,17 @@ def drill(
         notes=_notes(drilling, results),
         kept=tuple(vmid for vmid in kept if vmid in after.guests),
         left=tuple(step.subject for step in drills.leftovers(policy, after, but=kept).steps),
-        seconds=time.monotonic() - began,
     )
 
 
-def _configs(work: Work, reading: Reading, chosen: Sequence[tuple[Subject, Item]]) -> dict[str, str]:
-    """The configuration of each chosen guest, as of its backup."""
-    guests = [subject.vmid for subject, _ in chosen if subject.vmid is not None]
-    configs = {}
-    again = work.read(more=(_configs_probe(guests),)) if guests else reading
-    for subject, item in chosen:
-        if subject.vmid is not None:
-            configs[subject.name] = (
-                archive_config(work.shell, item)
-                if item.kind is Kind.VZDUMP
-                else config_of(again, subject, item)
-            )
-    return configs
+def _joined(one: Drilled, other: Drilled) -> Drilled:
+    return Drilled(
+        proven={**one.proven, **other.proven},
+        failed={**one.failed, **other.failed},
+        notes={**one.notes, **other.notes},
+        kept=other.kept,
+        left=other.left,
+    )
 
 
 def _health(inventory: Inventory, name: str) -> drills.Health:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from fleet.core.errors import Refused
+from fleet.core.errors import Refused, UsageError
 from fleet.core.plan import Part, Step
 from fleet.domains.backup.assemble import archive_items, items
 from fleet.domains.backup.items import BackupFacts, Item
@@ -108,7 +108,7 @@ def drill(
             made = restore_guest(
                 subject, item, configs[subject.name], facts, alone, replace(request, storage=storage)
             )
-        except Refused as error:
+        except (Refused, UsageError) as error:
             refused[subject.name] = str(error)
             continue
         service = health.get(subject.name, Health())

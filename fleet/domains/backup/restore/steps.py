@@ -12,7 +12,7 @@ from fleet.domains.backup.restore.config import marked_line
 from fleet.tools.pct import commands as pct
 
 #: Seconds that a guest of a drill gets to come up.
-UP_SECONDS = 120
+UP_SECONDS = 180
 
 
 @dataclass(frozen=True, slots=True)
