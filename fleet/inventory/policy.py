@@ -91,7 +91,28 @@ class _Policies:
             said = guest.values.get("backup", {})
             where = _Where(self._scene, guest)
             line = line_of(self._scene.top, ("containers", guest.name))
-            yield self._subject(guest.name, guest.merged.vmid, line, said, where)
+            subject = self._subject(guest.name, guest.merged.vmid, line, said, where, self._folder(guest))
+            if subject.snapshots is not None and subject.archives is None:
+                self._no_snapshot(guest, subject.snapshots)
+            yield subject
+
+    def _folder(self, guest: Guest) -> str:
+        """The storage of type dir that holds a volume of a guest, so that no snapshot can be taken; or nothing."""
+        container, known = guest.container, self._scene.hosts.storage.storages
+        if container is None:
+            return ""
+        used = (container.rootfs_storage, *(mount.storage for mount in container.mounts if mount.storage))
+        return next((name for name in used if name in known and known[name].type == "dir"), "")
+
+    def _no_snapshot(self, guest: Guest, policy: SnapshotPolicy) -> None:
+        """A warning where a guest's only backups would be snapshots that cannot be taken."""
+        folder = self._folder(guest)
+        if folder and policy.method != "vzdump" and not self._scene.findings.spoiled("backup", "archives"):
+            text = (
+                f"{guest.name} is on {folder} (dir), of which no snapshot can be taken;"
+                " declare backup.archives, or exclude it with a reason"
+            )
+            self._scene.warning(self._scene.where(guest, "rootfs"), text)
 
     def datasets(self) -> Iterator[Subject]:
         """A subject a declared dataset that is neither full of guests' volumes nor a replica's target."""
@@ -108,7 +129,9 @@ class _Policies:
             said = _given(dataset.backup) or {}
             yield self._subject(name, None, line_of(self._scene.top, path), said, _Where(self._scene, path))
 
-    def _subject(self, name: str, vmid: int | None, line: int, said: Values, where: _Where) -> Subject:
+    def _subject(
+        self, name: str, vmid: int | None, line: int, said: Values, where: _Where, folder: str = ""
+    ) -> Subject:
         critical = said.get("critical", False)
         exclude = said.get("exclude")
         if exclude is not None:
@@ -120,8 +143,9 @@ class _Policies:
         snapshots = self._snapshot_policy(said, where, dataset=vmid is None)
         archives = None
         if vmid is not None:
-            archives = self._archive_policy(said, where, snapshots, critical=critical)
-        replicas = self._replica_names(said, where, snapshots, critical=critical)
+            asked = critical or (snapshots is not None and folder != "")
+            archives = self._archive_policy(said, where, snapshots, asked=asked)
+        replicas = self._replica_names(said, where, snapshots, folder, critical=critical)
         elsewhere = self._scene.findings.spoiled("backup")
         if critical and archives is None and not replicas and not elsewhere:
             self._scene.error(where("critical"), self._no_copies(dataset=vmid is None))
@@ -146,11 +170,11 @@ class _Policies:
         )
 
     def _archive_policy(
-        self, said: Values, where: _Where, snapshots: SnapshotPolicy | None, *, critical: bool
+        self, said: Values, where: _Where, snapshots: SnapshotPolicy | None, *, asked: bool
     ) -> ArchivePolicy | None:
         own = said.get("archives", {})
         vzdump = snapshots is not None and snapshots.method == "vzdump"
-        wanted = own.get("on", vzdump or (critical and self._archives is not None))
+        wanted = own.get("on", vzdump or (asked and self._archives is not None))
         if vzdump and (not wanted or not _over(self._archives, own)):
             text = "method vzdump needs archives: declare backup.archives, and do not say archives: no"
             at = (
@@ -177,10 +201,10 @@ class _Policies:
         )
 
     def _replica_names(
-        self, said: Values, where: _Where, snapshots: SnapshotPolicy | None, *, critical: bool
+        self, said: Values, where: _Where, snapshots: SnapshotPolicy | None, folder: str, *, critical: bool
     ) -> tuple[str, ...]:
         known = self._section.replicas
-        sendable = snapshots is not None and snapshots.method != "vzdump"
+        sendable = snapshots is not None and snapshots.method != "vzdump" and not folder
         if "replicas" not in said:
             return tuple(known) if critical and sendable else ()
         names: tuple[str, ...] = tuple(dict.fromkeys(said["replicas"]))

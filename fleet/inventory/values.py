@@ -12,9 +12,9 @@ from fleet.core.errors import Problem
 from fleet.domains.backup.spec import BackupSpec
 from fleet.domains.guests.spec import Container
 from fleet.domains.storage.spec import StorageSpec
-from fleet.inventory.secret import SecretRef
 
 if TYPE_CHECKING:
+    from fleet.inventory.secret import SecretRef
     from fleet.inventory.shape.later import (
         FirewallSection,
         HealSection,

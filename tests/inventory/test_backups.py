@@ -257,6 +257,27 @@ def test_archives_that_nobody_declares_are_an_error() -> None:
     )
 
 
+ON_DIR = STORES.replace("content: [backup]", "content: [backup, rootdir]")
+WEB_ON_DIR = WEB.replace("guests:8", "store:8")
+
+
+def test_a_guest_on_a_directory_is_archived_since_no_snapshot_can_be_taken() -> None:
+    text = f"{ON_DIR}{NODE}{WEB_ON_DIR}    backup: "
+    assert load_text(f"{text}{{}}\n").backups.subjects[0].archives is not None
+    assert load_text(f"{text}{{critical: yes}}\n").backups.subjects[0].replicas == ()
+    assert load_text(f"{text}{{archives: no}}\n").backups.subjects[0].archives is None
+
+
+def test_a_guest_on_a_directory_without_archives_is_odd() -> None:
+    node = 'backup: {snapshots: {schedule: "02:00"}}\n'
+    (said,) = warnings(f"{ON_DIR}{node}{WEB_ON_DIR}")
+    assert said.startswith(
+        "containers.web.rootfs: warning: web is on store (dir), of which no snapshot can be taken"
+    )
+    assert warnings(f"{ON_DIR}{node}{WEB_ON_DIR}    backup: {{exclude: made anew}}\n") == []
+    assert warnings(f"{ON_DIR}{node}{WEB}") == []
+
+
 def test_a_guest_without_snapshots_and_archives_is_left_to_be_uncovered() -> None:
     subject = web("{snapshots: no}")
     assert (subject.exclude, subject.snapshots, subject.archives) == (None, None, None)

@@ -82,7 +82,7 @@ class SnapshotSection(Section):
 
 
 class ArchiveSection(Section):
-    """vzdump archives of the guests that say `archives: true` or `critical: true`."""
+    """vzdump archives of guests that ask for them, and of those on a storage of type dir, without snapshots."""
 
     schedule: Schedule = Field(description="When: `03:00`.")
     storage: StorageId = Field(description="Where to (content backup).")
@@ -262,7 +262,9 @@ class GuestBackup(Layered):
         None, description="`no`, or what is different from backup.snapshots (default yes)."
     )
     archives: GuestArchives | None = Field(
-        None, description="`yes`, `no`, or what is different from backup.archives (default no)."
+        None,
+        description="`yes`, `no`, or what is different from backup.archives (default: if it is critical,"
+        " or on a storage of type dir).",
     )
     replicas: Names | None = Field(None, description="Names of backup.replicas: `[usb]` (default: none).")
 
