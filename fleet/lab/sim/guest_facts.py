@@ -151,9 +151,14 @@ def _interfaces(vmid: int, config: Config) -> list[dict[str, Any]]:
     known = {entry["hwaddr"]: entry for entry in _facts(vmid).get("interfaces", ())}
     wanted = network.of(config)
     old = [
-        {**known[net["hwaddr"]], **net, "key": key} for key, net in wanted.items() if net["hwaddr"] in known
+        {**net, "key": key, "index": known[net["hwaddr"]]["index"]}
+        for key, net in wanted.items()
+        if net["hwaddr"] in known
     ]
     old.sort(key=lambda entry: int(entry["index"]))
+    for entry in old:
+        if entry.get("link_down", "0") != known[entry["hwaddr"]].get("link_down", "0"):
+            _connect(f"veth{vmid}i{entry['key'][3:]}", entry)
     new = [
         {**net, "key": key, "index": _plug(vmid, key, net)}
         for key, net in wanted.items()
@@ -177,23 +182,37 @@ def _plug(vmid: int, key: str, net: dict[str, str]) -> int:
         ("address", f"fe:{net['hwaddr'].lower()[3:]}"),
         ("ifindex", index),
         ("iflink", 2),
-        ("operstate", "up"),
         ("mtu", net.get("mtu", "1500")),
     ):
         with open(f"{top}/{name}/{file}", "w", encoding="ascii") as out:
             out.write(f"{value}\n")
-    if "bridge" in net:
-        os.symlink(f"../{net['bridge']}", f"{top}/{name}/master")
-        os.makedirs(f"{top}/{net['bridge']}/brif/{name}", exist_ok=True)
+    _connect(name, net)
     return index
 
 
-def _unplug(name: str) -> None:
+def _connect(name: str, net: dict[str, Any]) -> None:
+    """Put the node's end on its bridge; one with link_down is down and on none (PVE::LXC::net_tap_plug)."""
+    top = paths.real("/sys/class/net")
+    down = net.get("link_down") == "1"
+    _disconnect(name)
+    with open(f"{top}/{name}/operstate", "w", encoding="ascii") as out:
+        out.write("down\n" if down else "up\n")
+    if "bridge" in net and not down:
+        os.symlink(f"../{net['bridge']}", f"{top}/{name}/master")
+        os.makedirs(f"{top}/{net['bridge']}/brif/{name}", exist_ok=True)
+
+
+def _disconnect(name: str) -> None:
     top = paths.real("/sys/class/net")
     if os.path.islink(f"{top}/{name}/master"):
         bridge = os.path.basename(os.readlink(f"{top}/{name}/master"))
         shutil.rmtree(f"{top}/{bridge}/brif/{name}", ignore_errors=True)
-    shutil.rmtree(f"{top}/{name}", ignore_errors=True)
+        os.unlink(f"{top}/{name}/master")
+
+
+def _unplug(name: str) -> None:
+    _disconnect(name)
+    shutil.rmtree(paths.real(f"/sys/class/net/{name}"), ignore_errors=True)
 
 
 def forget_interfaces(vmid: int) -> None:

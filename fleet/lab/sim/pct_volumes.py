@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from dataclasses import replace
 
 from . import container, costs, errors, linux, mounts, paths, sizes, storage_cfg, tasks, vmlist
@@ -151,30 +152,55 @@ def _reassign(vmid: int, other: int, arguments: Arguments) -> int:
 
 
 def mount(arguments: Arguments) -> int:
-    """`pct mount`: the root file system below /var/lib/lxc/ID/rootfs, and the lock `mounted`."""
-    from . import storage
-
+    """`pct mount`: the volumes below /var/lib/lxc/ID/rootfs, and the lock `mounted`."""
     vmid = arguments.vmid()
+    place = f"{paths.LXC}/{vmid}/rootfs"
     with container.locked(vmid):
         container.load(vmid)
         config = container.set_lock(vmid, "mounted")
         errors.left(0)
-        place = f"{paths.LXC}/{vmid}/rootfs"
         os.makedirs(paths.real(place), exist_ok=True)
         if not paths.ROOT:
-            linux.bind(storage.root_dir(mounts.parse("rootfs", config.keys["rootfs"]).volume), place)
+            _mount_all(config, place)
     print(f"mounted CT {vmid} in '{place}'")
     return 0
+
+
+def _mount_all(config: Config, place: str) -> None:
+    """Mount the root file system and in it all mount points; none of them if one cannot be."""
+    from . import storage
+
+    try:
+        for point in mounts.of(config.keys):
+            source = storage.root_dir(point.volume) if point.kind == "volume" else point.volume
+            target = place if point.key == "rootfs" else f"{place}{point.target}"
+            if not os.path.exists(source):
+                raise Die(f"directory '{source}' does not exist")
+            os.makedirs(target, exist_ok=True)
+            linux.bind(source, target, read_only=point.props.get("ro") == "1")
+    except (Die, OSError) as error:
+        print("mounting container failed", file=sys.stderr)
+        _unmount_all(place)
+        raise Die(error.message if isinstance(error, Die) else str(error)) from None
+
+
+def _unmount_all(place: str) -> None:
+    """Unmount what is mounted at a place and below, the innermost first."""
+    with open("/proc/self/mounts", encoding="utf-8") as file:
+        mounted = [line.split()[1].replace("\\040", " ") for line in file]
+    for target in reversed(mounted):
+        if (target + "/").startswith(place + "/"):
+            linux.unmount(target)
 
 
 def unmount(arguments: Arguments) -> int:
     """`pct unmount`."""
     vmid = arguments.vmid()
     with container.locked(vmid):
+        container.load(vmid)
+        if not paths.ROOT:
+            _unmount_all(f"{paths.LXC}/{vmid}/rootfs")
         container.remove_lock(vmid, "mounted")
-        place = f"{paths.LXC}/{vmid}/rootfs"
-        if not paths.ROOT and os.path.ismount(place):
-            linux.unmount(place)
     return 0
 
 
