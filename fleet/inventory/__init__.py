@@ -5,6 +5,7 @@ shape      what may stand there: plain values -> typed layers
 merge      defaults, profiles, container -> one
 build      -> the values that the planner works from
 checks     what no single value can show
+policy     what is wanted of backups, one policy a guest and dataset
 reading    all of it, with every problem at once
 """
 

@@ -97,7 +97,7 @@ class _Policies:
             yield subject
 
     def _folder(self, guest: Guest) -> str:
-        """The storage of type dir that holds a volume of a guest, so that no snapshot can be taken; or nothing."""
+        """The storage of type dir that a volume of a guest is on, so that it has no snapshots; or nothing."""
         container, known = guest.container, self._scene.hosts.storage.storages
         if container is None:
             return ""

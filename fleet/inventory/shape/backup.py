@@ -82,7 +82,7 @@ class SnapshotSection(Section):
 
 
 class ArchiveSection(Section):
-    """vzdump archives of guests that ask for them, and of those on a storage of type dir, without snapshots."""
+    """vzdump archives of guests that ask for them, and of those on a storage of type dir (no snapshots)."""
 
     schedule: Schedule = Field(description="When: `03:00`.")
     storage: StorageId = Field(description="Where to (content backup).")
