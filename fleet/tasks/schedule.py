@@ -122,10 +122,10 @@ def _machine(inventory: Inventory, wanted: Sequence[Job]) -> tuple[Place, Callab
 
 
 def _variables(inventory: Inventory) -> tuple[str, ...]:
-    """The environment variables that the notices of a run need."""
+    """The environment variables that are needed to tell of a run."""
     from fleet.notify import channels
 
-    urls = (channel.url for channel in channels(inventory))
+    urls = (*(channel.url for channel in channels(inventory)), *inventory.dead_man.values())
     return tuple(dict.fromkeys(url.target for url in urls if url.kind == "env"))
 
 

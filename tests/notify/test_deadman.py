@@ -11,7 +11,7 @@ from fleet.core.secret import Secret
 from fleet.host.secrets import Secrets
 from fleet.inventory.secret import SecretRef
 from fleet.notify import Signal, ping, tell
-from tests.notify.conftest import Receiver
+from tests.notify.receiver import Receiver
 
 UUID = "3f9a7c51-marker-4b1c-9a8e-00c0ffee0001"
 

@@ -17,7 +17,7 @@ from fleet.inventory import load
 from fleet.inventory.secret import SecretRef
 from fleet.notify import Channel, Notice, Report, Severity, channels, complaints, notices, send
 from fleet.notify.send import with_topic
-from tests.notify.conftest import Receiver
+from tests.notify.receiver import Receiver
 
 ROOT = Path(__file__).resolve().parents[2]
 TOKEN = "tk_marker3f9a7c51marker3f9a7c51ab"
