@@ -65,6 +65,14 @@ def test_a_busy_dataset_cannot_be_unmounted_or_destroyed(lab: labs.Lab, ok: Ok) 
     ok(lab, "zfs destroy rpool/used")
 
 
+def test_a_dataset_that_a_process_is_in_is_busy(lab: labs.Lab, ok: Ok) -> None:
+    ok(lab, "zfs create rpool/cd")
+    said = "cannot unmount '/rpool/cd': pool or dataset is busy\n"
+    assert lab.run("cd /rpool/cd && zfs destroy rpool/cd") == (1, "", said)
+    assert lab.run("exec 3>/rpool/cd/open; zfs unmount rpool/cd") == (1, "", said)
+    ok(lab, "zfs destroy rpool/cd")
+
+
 def test_one_verb_of_zfs_is_slow(lab: labs.Lab, ok: Ok) -> None:
     lab.faults.zfs_slow("snapshot", 0.7)
     began = time.monotonic()

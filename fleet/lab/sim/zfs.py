@@ -51,7 +51,7 @@ def _create(args: list[str]) -> int:
 
 
 def _clone(args: list[str]) -> int:
-    found, rest = options("clone", args, "o:pu")
+    found, rest = options("clone", args, "o:p")
     if not rest:
         raise UsageError("clone", "missing source dataset argument")
     if len(rest) == 1:
@@ -64,7 +64,7 @@ def _clone(args: list[str]) -> int:
         need(tree, rest[0], "s")
         if "p" in flags:
             ops.create_ancestors(tree, rest[1])
-        ops.clone(tree, rest[0], rest[1], given, mounting="u" not in flags)
+        ops.clone(tree, rest[0], rest[1], given)
     return 0
 
 
@@ -103,29 +103,34 @@ def _set(args: list[str]) -> int:
     if not rest:
         raise UsageError("set", "missing arguments")
     split = next((i for i, word in enumerate(rest) if "=" not in word), len(rest))
-    if split == 0:
+    if len(rest) == 1 and split == 0:
         raise UsageError("set", "missing property=value argument(s)")
     if split == len(rest):
         raise UsageError("set", "missing dataset name(s)")
     if any("=" in word for word in rest[split:]):
         raise UsageError("set", "invalid argument order")
     given = properties(rest[:split])
-    return _each(rest[split:], lambda tree, name: change.set_props(tree, name, given))
+    return _each(rest[split:], lambda tree, name: change.set_props(tree, name, given), 255)
 
 
-def _each(names: list[str], act: Callable[[Tree, str], None]) -> int:
-    """Do something to each dataset named; one failure does not stop the rest."""
+def _each(names: list[str], act: Callable[[Tree, str], None], refused: int) -> int:
+    """Do something to each dataset named; one failure does not stop the rest.
+
+    The exit code is 1 where a dataset does not exist, `refused` where the act is.
+    """
     code = 0
     for name in names:
+        why = 1
         try:
             with changing(measured=True) as tree:
                 need(tree, name)
+                why = refused
                 act(tree, name)
         except UsageError:
             raise
         except ZfsError as error:
             print(error, file=sys.stderr)
-            code = 1
+            code |= why
     return code
 
 
@@ -159,7 +164,7 @@ def _inherit(args: list[str]) -> int:
         for one in [dataset, *below]:
             change.inherit(tree, one, name, received)
 
-    return _each(rest[1:], act)
+    return _each(rest[1:], act, 1)
 
 
 def _version(args: list[str]) -> int:

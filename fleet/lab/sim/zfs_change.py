@@ -33,7 +33,7 @@ def rename(tree: Tree, old: str, new: str, *, recursive: bool = False, parents: 
     if new in tree.datasets:
         raise ZfsError(f"{what}: dataset already exists")
     where = tree.datasets[old]["mounted"]
-    busy_check(old, f"cannot unmount '{where}': pool or" if where else f"{what}:")
+    busy_check(old, f"cannot unmount '{where}': pool or" if where else f"{what}:", where)
     remount = [n for n in [old, *tree.below(old)] if tree.datasets[n]["mounted"]]
     for name in reversed(remount):
         _leave_mountpoint(tree, name)

@@ -73,7 +73,7 @@ def _one_by_one(tree: Tree, names: list[str], flags: set[str]) -> int:
             continue
         try:
             free(tree, batch)
-            ops.destroy(tree, one)
+            ops.destroy(tree, one, looking=True)
         except ZfsError as error:
             print(error, file=sys.stderr)
             code = 1

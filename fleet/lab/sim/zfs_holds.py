@@ -108,10 +108,12 @@ def holds(args: list[str]) -> int:
     if "H" in flags:
         for row in rows:
             print("\t".join(row))
-        return code
-    wide = max([0, *map(len, snaps)]), max([0, *(len(row[1]) for row in rows)])
-    for row in [("NAME", "TAG", "TIMESTAMP"), *rows]:
-        print(f"{row[0]:<{wide[0]}}  {row[1]:<{wide[1]}}  {row[2]}")
+    else:
+        wide = max([0, *map(len, snaps)]), max([0, *(len(row[1]) for row in rows)])
+        for row in [("NAME", "TAG", "TIMESTAMP"), *rows]:
+            print(f"{row[0]:<{wide[0]}}  {row[1]:<{wide[1]}}  {row[2]}")
+    if not snaps:
+        print("no datasets available", file=sys.stderr)
     return code
 
 

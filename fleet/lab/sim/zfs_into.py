@@ -50,6 +50,7 @@ class Into(NamedTuple):
     guid: str
     what: str  # how messages begin
     there: bool  # the snapshot has come before
+    full: str | None  # what is said once something has come, where it does not fit
     overwrite: bool  # -F: a whole stream takes the place of what is there
     back_to: str | None  # -F: the snapshot to go back to first
 
@@ -109,7 +110,7 @@ def begin(tree: Tree, first: Begin, wanted: Options) -> Into:
     kind = "resume" if resuming else "new filesystem" if whole else "incremental"
     what = f"cannot receive {kind} stream"
     check_name("cannot receive", snapshot, "s")
-    into = Into(snapshot, name, "", what, there=False, overwrite=False, back_to=None)
+    into = Into(snapshot, name, "", what, there=False, full=None, overwrite=False, back_to=None)
     if name in tree.datasets:
         into = _existing(tree, first, wanted, into, whole=whole, resuming=resuming)
     elif not whole or resuming or "/" not in name:
@@ -118,9 +119,9 @@ def begin(tree: Tree, first: Begin, wanted: Options) -> Into:
         _new(tree, first, wanted, into)
     if not into.there and not wanted.dry:
         wanted.given(str(first["type"]), what)
-        _space(tree, first, into)
+        full = _full(tree, first, into)
         _mark(tree, first, wanted, into)
-        into = into._replace(guid=tree.datasets[name]["guid"])
+        into = into._replace(guid=tree.datasets[name]["guid"], full=full)
     return into
 
 
@@ -219,13 +220,17 @@ def _origin(tree: Tree, first: Begin, into: Into) -> str | None:
     return None
 
 
-def _space(tree: Tree, first: Begin, into: Into) -> None:
-    """Refuse a stream that does not fit."""
+def _full(tree: Tree, first: Begin, into: Into) -> str | None:
+    """What is said of a stream that does not fit; None of one that does."""
     parent = into.dataset if into.dataset in tree.datasets else into.dataset.rpartition("/")[0]
     there = tree.datasets[into.dataset]["blocks"] if into.dataset in tree.datasets else {}
     needed = sum(size for block, size in first["blocks"].items() if block not in there)
-    if ops.full(into.dataset) or needed > tree.available(parent):
-        raise ZfsError(f"{into.what}: out of space")
+    pool = into.dataset.partition("/")[0]
+    if ops.full(into.dataset) or needed > tree.pool_usable(pool) - tree.used(pool):
+        return f"{into.what}: out of space"
+    if needed > tree.available(parent):
+        return f"{into.what}: destination {into.dataset} space quota exceeded."
+    return None
 
 
 def _mark(tree: Tree, first: Begin, wanted: Options, into: Into) -> None:

@@ -34,6 +34,8 @@ def value_of(tree: Tree, name: str, key: str, literal: bool) -> tuple[str, str] 
     kind = tree.kind(name)
     if _LETTER[kind] not in prop.types:
         return None
+    if key == "volsize" and tree.kind(name.partition("@")[0]) != "volume":
+        return None
     if key == "mounted":
         return "yes" if tree.datasets[name]["mounted"] else "no", "-"
     computed = _COMPUTED.get(key)
@@ -112,11 +114,14 @@ def order(tree: Tree, name: str) -> tuple[str, bool, int, str]:
     return base, bool(at), node_of(tree, name)["txg"] if at else 0, name
 
 
-def select(tree: Tree, names: list[str], kinds: str, depth: int | None) -> tuple[list[str], list[str]]:
+def select(
+    tree: Tree, names: list[str], kinds: str, depth: int | None, below: str | None = None
+) -> tuple[list[str], list[str]]:
     """(datasets in order, errors): those named, and down to `depth` levels below them.
 
-    None is all levels, -1 none.
+    None is all levels, -1 none. What is named may be of `kinds`; below it only those of `below` are listed.
     """
+    below = kinds if below is None else below
     errors: list[str] = []
     chosen: set[str] = set()
     recursing = depth is None or depth >= 0
@@ -130,7 +135,7 @@ def select(tree: Tree, names: list[str], kinds: str, depth: int | None) -> tuple
         if not recursing or "@" in name or "#" in name:
             chosen.add(name)
         else:
-            chosen.update(_walk(tree, name, kinds, depth))
+            chosen.update(_walk(tree, name, below, depth))
     return sorted(chosen, key=lambda n: order(tree, n)), errors
 
 
@@ -226,10 +231,9 @@ def show_list(args: list[str]) -> int:
     flags = {letter for letter, _ in found}
     keys = _list_keys(fields)
     reach = reach_of(names, kinds if given_kinds else "fvs", "r" in flags, depth if "d" in flags else None)
-    if not given_kinds and (not names or reach != -1):
-        kinds = "fv"  # snapshots are listed only when asked for (the pool's listsnapshots is off)
+    below = "fv" if not given_kinds else kinds  # snapshots only when asked for: listsnapshots is off
     tree = load(measured=True)
-    chosen, errors = select(tree, names, kinds, reach)
+    chosen, errors = select(tree, names, kinds, reach, below)
     for key, backwards in reversed(sort):
         chosen = _sorted(tree, chosen, key, backwards)
     _print_rows(tree, chosen, keys, "H" in flags, "p" in flags)

@@ -56,7 +56,7 @@ def unmount(args: list[str]) -> int:
         need(tree, name, "f")
         where = tree.datasets[name]["mounted"]
         if where:
-            busy_check(name, f"cannot unmount '{where}': pool or")
+            busy_check(name, f"cannot unmount '{where}': pool or", where)
         if not zfs_data.unmount(tree, name):
             raise ZfsError(f"cannot unmount '{name}': not currently mounted")
     return 0

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import re
+from collections.abc import Iterator
 
-from . import machine
+from . import machine, paths
 from .zfs_props import PROPS, BadValue, canonical, is_user, parse
 from .zfs_tree import Tree, ZfsError
 
@@ -66,7 +68,7 @@ def valid_props(what: str, kind: str, given: dict[str, str], creating: bool) -> 
     for given_name, value in given.items():
         if is_user(given_name):
             if len(value) >= 8192:
-                raise ZfsError(f"{what}: property value is too long")
+                raise ZfsError(f"{what}: property value too long")
             result[given_name] = value
             continue
         name = canonical(given_name)
@@ -94,10 +96,38 @@ def reservation_for(volsize: int) -> int:
     return volsize + volsize // 64
 
 
-def busy_check(name: str, what: str) -> None:
-    """Refuse when the lab was told that a dataset is busy (faults.json: {"zfs_busy": [dataset]}).
+def busy_check(name: str, what: str, where: str | None) -> None:
+    """Refuse when a process is in what is mounted at `where`.
+
+    Or when the lab was told that the dataset is busy (faults.json: {"zfs_busy": [dataset]}).
 
     `what` begins the message, up to its colon and what may follow: `cannot unmount '/a': pool or`.
     """
-    if name in machine.faults().get("zfs_busy", ()):
+    if name in machine.faults().get("zfs_busy", ()) or (where and _used_by_a_process(where)):
         raise ZfsError(f"{what} dataset is busy")
+
+
+def _used_by_a_process(where: str) -> bool:
+    """Whether a process of the node has its directory, or a file open, in a mounted file system."""
+    if paths.ROOT:
+        return False  # a plain directory that stands for a node has no processes of its own
+    place = os.path.realpath(where)
+    return any(
+        target == place or target.startswith(place + "/")
+        for pid in os.listdir("/proc")
+        if pid.isdigit()
+        for target in _places(f"/proc/{pid}")
+    )
+
+
+def _places(process: str) -> Iterator[str]:
+    """Where a process has its directory, its root and its open files."""
+    try:
+        links = ["cwd", "root", *(f"fd/{number}" for number in os.listdir(f"{process}/fd"))]
+    except OSError:
+        return  # it has ended
+    for link in links:
+        try:
+            yield os.readlink(f"{process}/{link}")
+        except OSError:
+            continue

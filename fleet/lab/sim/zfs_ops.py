@@ -73,8 +73,12 @@ def full(name: str) -> bool:
     )
 
 
-def destroy(tree: Tree, name: str) -> None:
-    """Remove one dataset or snapshot, which must have been seen to be free to go."""
+def destroy(tree: Tree, name: str, looking: bool = False) -> None:
+    """Remove one dataset or snapshot, which must have been seen to be free to go.
+
+    `looking`: refuse while a process is in the file system. Proxmox, which tries again and again then, does
+    not look.
+    """
     if "@" in name:
         node = tree.snapshots.pop(name)
         tree.touched()
@@ -86,7 +90,7 @@ def destroy(tree: Tree, name: str) -> None:
     if tree.snaps(name) or zfs_streams.sending(tree.datasets[name]["guid"]):
         raise ZfsError(f"{what}: dataset is busy")
     origin = tree.datasets[name]["origin"]
-    busy_check(name, _unmounting(tree, name))
+    busy_check(name, _unmounting(tree, name), tree.datasets[name]["mounted"] if looking else None)
     zfs_data.remove(tree, name)
     for mark in tree.marks(name):
         destroy_bookmark(tree, mark)

@@ -31,7 +31,7 @@ _TABLE: tuple[tuple[str, str, str, str, str, str, str], ...] = (
     ("used", "USED", "n", "", "<size>", "r", "fvs"),
     ("available", "AVAIL", "n", "", "<size>", "r", "fv"),
     ("referenced", "REFER", "n", "", "<size>", "r", "fvsb"),
-    ("compressratio", "RATIO", "n", "", "<1.00x or higher if compressed>", "r", "fvsb"),
+    ("compressratio", "RATIO", "n", "", "<1.00x or higher if compressed>", "r", "fvs"),
     ("mounted", "MOUNTED", "i", "", "yes | no", "r", "f"),
     ("origin", "ORIGIN", "s", "", "<snapshot>", "r", "fv"),
     ("quota", "QUOTA", "n", "0", _SIZE_NONE, "d", "f"),

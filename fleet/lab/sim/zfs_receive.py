@@ -109,12 +109,14 @@ def _take_in(stream: BinaryIO, length: int, into: Into, wanted: Options) -> None
         with open(spool, "ab") as file:
 
             def keep(piece: bytes) -> None:
-                if ops.full(into.dataset):
-                    raise ZfsError(f"{into.what}: out of space")
                 file.write(piece)
                 file.flush()
+                if into.full:
+                    raise ZfsError(into.full)
 
             zfs_stream.read_payload(stream, length, keep)
+            if into.full:
+                raise ZfsError(into.full)
     except zfs_stream.Broken as error:
         raise _cut(into, wanted, error.kind) from None
     except ZfsError:

@@ -6,6 +6,7 @@ Replication packages (-R), redacted and saved streams are not simulated, and ref
 from __future__ import annotations
 
 import os
+import signal
 import sys
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -299,8 +300,8 @@ def _write(parts: list[_Part], flags: set[str]) -> int:
                     zfs_stream.write_payload(write, _rest(part))
                     out.flush()
         except BrokenPipeError:
-            os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # so that the interpreter has where to flush to
-            raise ZfsError(f"warning: cannot send '{parts[-1].target}': signal received") from None
+            signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # zfs does not catch it, and dies without a word
+            os.kill(os.getpid(), signal.SIGPIPE)
     targets = [part.target for part in parts if load().snapshots.get(part.target, {}).get("defer")]
     if targets:
         with changing() as tree:

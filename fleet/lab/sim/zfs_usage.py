@@ -6,10 +6,10 @@ from .zfs_props import PROPS
 from .zfs_tree import ZfsError
 
 _USAGE = {
-    "clone": "\tclone [-p[p]u] [-o property=value] ... <snapshot> <filesystem|volume>\n",
+    "clone": "\tclone [-p] [-o property=value] ... <snapshot> <filesystem|volume>\n",
     "create": (
-        "\tcreate [-Pnp[p]uv] [-o property=value] ... <filesystem>\n"
-        "\tcreate [-Pnp[p]sv] [-b blocksize] [-o property=value] ... -V <size> <volume>\n"
+        "\tcreate [-Pnpuv] [-o property=value] ... <filesystem>\n"
+        "\tcreate [-Pnpsv] [-b blocksize] [-o property=value] ... -V <size> <volume>\n"
     ),
     "destroy": (
         "\tdestroy [-fnpRrv] <filesystem|volume>\n"
@@ -20,11 +20,11 @@ _USAGE = {
     "promote": "\tpromote <clone-filesystem>\n",
     "rename": (
         "\trename [-f] <filesystem|volume|snapshot> <filesystem|volume|snapshot>\n"
-        "\trename -p[p] [-f] <filesystem|volume> <filesystem|volume>\n"
+        "\trename -p [-f] <filesystem|volume> <filesystem|volume>\n"
         "\trename -u [-f] <filesystem> <filesystem>\n"
         "\trename -r <snapshot> <snapshot>\n"
     ),
-    "bookmark": "\tbookmark [-r] <snapshot|bookmark> <newbookmark>\n",
+    "bookmark": "\tbookmark <snapshot|bookmark> <newbookmark>\n",
     "list": (
         "\tlist [-Hp] [-j [--json-int]] [-r|-d max] [-o property[,...]] [-s property]...\n"
         "\t    [-S property]... [-t type[,...]] [filesystem|volume|snapshot] ...\n"
@@ -59,6 +59,42 @@ _USAGE = {
     "release": "\trelease [-r] <tag> <snapshot> ...\n",
     "version": "\tversion [-j]\n",
 }
+
+
+# What the list of properties says otherwise than the table, or besides it.
+_VALUES = {
+    "recordsize": "512 to 1M, power of 2",
+    "volblocksize": "512 to 128k, power of 2",
+    "special_small_blocks": "zero or 512 to 1M, power of 2",
+}
+_ONLY_NAMED = (
+    ("encryptionroot", "r", "<filesystem | volume>"),
+    ("keystatus", "r", "none | unavailable | available"),
+    ("redact_snaps", "r", "<snapshot>[,...]"),
+    ("snapshots_changed", "r", "<date>"),
+    ("volthreading", "d", "on | off"),
+)
+_NOT_INHERITED = ("keyformat", "pbkdf2iters")
+_OF_OWNERS = (
+    *(f"{who}{what}@..." for what in ("used", "objused") for who in ("user", "group", "project")),
+    *(f"{who}{what}@..." for what in ("quota", "objquota") for who in ("user", "group", "project")),
+    "written@<snap>",
+    "written#<bookmark>",
+)
+_AFTER_THE_LIST = (
+    "",
+    "Sizes are specified in bytes with standard units such as K, M, G, etc.",
+    "",
+    "User-defined properties can be specified by using a name containing a colon (:).",
+    "",
+    "The {user|group|project}[obj]{used|quota}@ properties must be appended with",
+    "a user|group|project specifier of one of these forms:",
+    '    POSIX name      (eg: "matt")',
+    '    POSIX id        (eg: "126829")',
+    '    SMB name@domain (eg: "matt@sun")',
+    '    SMB SID         (eg: "S-1-234-567-89")',
+    "",
+)
 
 
 class UsageError(ZfsError):
@@ -97,19 +133,16 @@ def _property_list() -> str:
         f"\t{'PROPERTY':<21} EDIT  INHERIT   VALUES",
         "",
     ]
-    for prop in sorted(PROPS.values(), key=lambda p: (p.how != "r", p.name)):
-        edit = " NO    " if prop.how == "r" else "YES    "
-        lines.append(f"\t{prop.name:<22} {edit}{'  YES   ' if prop.how == 'i' else '   NO   '}{prop.values}")
-    return "\n".join(
-        [
-            *lines,
-            "",
-            "Sizes are specified in bytes with standard units such as K, M, G, etc.",
-            "",
-            "User-defined properties can be specified by using a name containing a colon (:).",
-            "",
-        ]
-    )
+    shown = [(p.name, p.how, _VALUES.get(p.name, p.values)) for p in PROPS.values()]
+    for name, how, values in sorted([*shown, *_ONLY_NAMED], key=lambda row: (row[1] != "r", row[0])):
+        edit = "YES" if how in "id" else " NO"
+        inherited = how == "i" or (how == "o" and name not in _NOT_INHERITED)
+        lines.append(f"\t{name:<22} {edit}      {'YES' if inherited else ' NO'}   {values}")
+    for name in _OF_OWNERS:
+        limit = "quota" in name
+        edit, values = ("YES", "<size> | none") if limit else (" NO", "<size>")
+        lines.append(f"\t{name:<22} {edit}       NO   {values}")
+    return "\n".join([*lines, *_AFTER_THE_LIST])
 
 
 def options(
