@@ -21,7 +21,7 @@ _STYLES = {"installed": "green", "changed": "yellow", "missing": "red", "not our
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One job. `result`: exit 0, running, timeout, ...; empty if it never ran or nobody knows."""
+    """One job. `result`: exit 0, running, timeout, ended (nobody knows how) ...; empty if it never ran."""
 
     name: str
     runs: str  # backup.snapshot --schedule 02:00
@@ -82,7 +82,7 @@ def row_lines(found: Sequence[Row]) -> Iterator[Line]:
     widths = [max(len(each[column]) for each in (titles, *cells)) for column in range(len(titles))]
     yield Line(_joined(titles, widths), "bold")
     for row, each in zip(found, cells, strict=True):
-        bad = row.result not in ("", "running", "exit 0")
+        bad = row.result not in ("", "running", "ended", "exit 0")
         yield Line(_joined(each, widths), "red" if bad else _STYLES.get(row.state, ""))
 
 
@@ -140,7 +140,7 @@ def _runs(events: Iterable[Mapping[str, Any]]) -> dict[str, tuple[datetime, str]
                 found[task] = (datetime.fromisoformat(str(event["at"])), "")
             case "end" if run in tasks:
                 code = event.get("exit")
-                found[tasks[run]] = (found[tasks[run]][0], "" if code is None else f"exit {code}")
+                found[tasks[run]] = (found[tasks[run]][0], "ended" if code is None else f"exit {code}")
             case "failed" if run in tasks:
                 found[tasks[run]] = (found[tasks[run]][0], f"failed: {event.get('error')}")
     return found
