@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import os
+import platform
 import shutil
-import socket
 import sys
 import time
 from collections.abc import Callable
@@ -44,7 +44,7 @@ def place(hosts: Path) -> Place:
 
 def local_shell() -> Shell:
     """A shell on this machine, as whoever runs fleet."""
-    return ScriptShell(LocalTransport(socket.gethostname()))
+    return ScriptShell(LocalTransport(platform.node()))
 
 
 def run(shell: Shell, plan: Plan, ended: Callable[[Result], None]) -> tuple[Result, ...]:

@@ -102,7 +102,7 @@ def _make(options: Options, inventory: Inventory, wanted: Sequence[Job]) -> int:
 
 def _machine(inventory: Inventory, wanted: Sequence[Job]) -> tuple[Place, Callable[[], tuple[Found, Plan]]]:
     """Where jobs of this inventory run, and what reads this machine and plans."""
-    import socket
+    import platform
     from datetime import UTC, datetime
 
     from fleet.schedule.found import read
@@ -116,7 +116,7 @@ def _machine(inventory: Inventory, wanted: Sequence[Job]) -> tuple[Place, Callab
         found = read(shell, here, [job.name for job in wanted])
         year = datetime.now(UTC).year
         variables = _variables(inventory)
-        return found, plan(wanted, here, found, machine=socket.gethostname(), year=year, variables=variables)
+        return found, plan(wanted, here, found, machine=platform.node(), year=year, variables=variables)
 
     return here, look
 
