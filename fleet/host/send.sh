@@ -102,7 +102,7 @@ fleet_send() {
         echo "fleet: failed $fleet_target it did not arrive (zfs send: ${fleet_sent:-killed}, zfs receive: $fleet_received)"
         return 1
     fi
-    fleet_claim "$fleet_host" "$fleet_mark" "$fleet_target" &&
+    fleet_claim "$fleet_host" "$fleet_kind" "$fleet_mark" "$fleet_target" &&
         fleet_record made "$fleet_name" "$fleet_path" "$fleet_guid"
 }
 
@@ -115,10 +115,12 @@ fleet_receive() {
     esac
 }
 
-# fleet_claim HOST MARK TARGET: a first one that was interrupted and went on may have lost what it was given
+# fleet_claim HOST KIND MARK TARGET: a first one that was interrupted and went on may lack what it should have been given
 fleet_claim() {
-    fleet_has=$(fleet_ask "$1" zfs get -Hp -o value fleet:replica,readonly "$3" | tr '\n' ' ') || return
-    [ "$fleet_has" = "$2 on " ] || fleet_ask "$1" zfs set readonly=on "fleet:replica=$2" "$3"
+    fleet_has=$(fleet_ask "$1" zfs get -Hp -o value fleet:replica,readonly "$4" | tr '\n' ' ') || return
+    [ "$fleet_has" != "$3 on " ] || return 0
+    [ "$2" = volume ] || fleet_ask "$1" zfs set canmount=noauto "$4" || return
+    fleet_ask "$1" zfs set readonly=on "fleet:replica=$3" "$4"
 }
 
 # fleet_throttle LIMIT <STREAM >STREAM: with cstream, as Proxmox's own replication does (every node has it); 0: as it is

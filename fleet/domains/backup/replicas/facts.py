@@ -219,13 +219,15 @@ def _tokens(lines: list[str]) -> Iterable[Token]:
         r"^token (?P<token>\d+-\S+)\n(?P<said>.*?)^token ends (?P<code>\d+)$", text, re.MULTILINE | re.DOTALL
     ):
         values = dict(re.findall(r"^\s*(\w+) = (\S+)\s*$", match["said"], re.MULTILINE))
-        last = [line for line in match["said"].splitlines() if line.strip()][-1:]
+        # What stands in the token comes on another output than why it is no good: in either order.
+        lines = [line for line in match["said"].splitlines() if line.strip()]
+        why = [line for line in lines if line.startswith("cannot ")] or lines
         yield Token(
             token=match["token"],
             snapshot=values.get("toname", ""),
             guid=_guid(values.get("toguid", "")),
             base=_guid(values.get("fromguid", "")),
-            stale="" if match["code"] == "0" else "".join(last) or "it cannot be resumed",
+            stale="" if match["code"] == "0" else "".join(why[-1:]) or "it cannot be resumed",
         )
 
 
