@@ -92,6 +92,7 @@ STORAGES = {
     "usb": Place("zfspool", "usb/guests"),
 }
 NODE = Node(guests=frozenset({100, 101}), reserved=frozenset({102, *range(900, 910)}), storages=STORAGES)
+COPY = Request()
 DRILL = Drill(vmids=(900, 909), max_age=30 * 86_400)
 
 
@@ -106,7 +107,7 @@ def newest(read: BackupFacts, subject: Subject = SUBJECT) -> Item:
 
 
 def restored(
-    read: BackupFacts, request: Request = Request(), node: Node = NODE, config: str = CONFIG
+    read: BackupFacts, request: Request = COPY, node: Node = NODE, config: str = CONFIG
 ) -> Restoring:
     return restore_guest(SUBJECT, newest(read), config, read, node, request)
 
