@@ -37,6 +37,7 @@ class _Group:
     vmid: int
     wanted: bool = False
     since: float | None = None  # when it froze; None: it is not frozen
+    freezing: object | None = None  # the request that is about to be met; it is void once this is another
 
 
 class Freezer:
@@ -111,8 +112,9 @@ class Freezer:
             self._thaw(group)
             return
         delay = self._delay(group.vmid)
-        if delay is not None:
-            self._later(delay, lambda: self._freeze(group))
+        if delay is not None and group.freezing is None:
+            request = group.freezing = object()
+            self._later(delay, lambda: self._freeze(group, request))
 
     def _delay(self, vmid: int) -> float | None:
         """Seconds until a container has frozen, None for never."""
@@ -122,14 +124,16 @@ class Freezer:
         milliseconds = found[str(vmid)]
         return None if milliseconds is None else milliseconds / 1000
 
-    def _freeze(self, group: _Group) -> None:
-        if not group.wanted or group.since is not None or group not in self._groups.values():
+    def _freeze(self, group: _Group, request: object) -> None:
+        if group.freezing is not request or group not in self._groups.values():
             return
+        group.freezing = None
         _signal_all(self._init_of(group.vmid), signal.SIGSTOP)
         group.since = time.time()
         self._tell(group)
 
     def _thaw(self, group: _Group) -> None:
+        group.freezing = None
         self._note(group)
         self._tell(group)
         _signal_all(self._init_of(group.vmid), signal.SIGCONT)
