@@ -5,6 +5,7 @@ from __future__ import annotations
 from fleet.notify.deadman import Signal, ping, tell
 from fleet.notify.notice import Notice, Report, Severity, grouped, notices
 from fleet.notify.send import Answer, Channel, channels, complaints, send
+from fleet.notify.terminated import terminated_is_an_error
 
 __all__ = [
     "Answer",
@@ -20,4 +21,5 @@ __all__ = [
     "ping",
     "send",
     "tell",
+    "terminated_is_an_error",
 ]
