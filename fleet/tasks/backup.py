@@ -70,7 +70,11 @@ def snapshot(
             )
 
     report = told(
-        inventory, "backup.snapshot", body, lambda done: report_of(done, "backup.snapshot", inventory)
+        inventory,
+        "backup.snapshot",
+        body,
+        lambda done: report_of(done, "backup.snapshot", inventory),
+        whole=not options.limit and not options.exclude,
     )
     if options.json:
         print(json.dumps(report_data(report), indent=2))

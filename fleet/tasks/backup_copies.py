@@ -30,6 +30,7 @@ def dump(options: Options, label: str = "dump", schedule: str = "", yes_remove: 
     """Archive the guests whose policy has archives, one after another, then remove what is no longer kept."""
     from fleet.backups import copies, run
     from fleet.backups.reading import read
+    from fleet.backups.telling import report_of_copies, told
     from fleet.domains.backup import archives
     from fleet.render.copies import copies_data, copies_lines, planned_data, planned_lines
     from fleet.render.lines import show
@@ -55,8 +56,18 @@ def dump(options: Options, label: str = "dump", schedule: str = "", yes_remove: 
         else:
             show(planned_lines(planned.part, pruning.decisions, pruning.braked))
         return ExitCode.SOME_FAILED if planned.refused else ExitCode.DONE
-    with run.working(inventory, "backup.dump") as work:
-        report = copies.dump(work, subjects, label=label, allowed=yes_remove or None)
+
+    def body() -> copies.Copies:
+        with run.working(inventory, "backup.dump") as work:
+            return copies.dump(work, subjects, label=label, allowed=yes_remove or None)
+
+    report = told(
+        inventory,
+        "backup.dump",
+        body,
+        lambda done: report_of_copies(done, "backup.dump", inventory),
+        whole=not options.limit and not options.exclude,
+    )
     if options.json:
         print(json.dumps(copies_data(report), indent=2))
     else:
@@ -74,6 +85,7 @@ def send(options: Options, replica: str = "", yes_remove: int = 0) -> int:
     """Send replicas the newest snapshots that they lack, then remove what is no longer kept there."""
     from fleet.backups import copies, run
     from fleet.backups.reading import read
+    from fleet.backups.telling import report_of_copies, told
     from fleet.domains.backup import replicas
     from fleet.render.copies import copies_data, copies_lines, planned_data, planned_lines
     from fleet.render.lines import show
@@ -103,8 +115,18 @@ def send(options: Options, replica: str = "", yes_remove: int = 0) -> int:
         else:
             show(planned_lines(planned.part, pruning.decisions, pruning.braked))
         return ExitCode.SOME_FAILED if planned.refused else ExitCode.DONE
-    with run.working(inventory, "backup.send") as work:
-        report = copies.send(work, subjects, only=replica, allowed=yes_remove or None)
+
+    def body() -> copies.Copies:
+        with run.working(inventory, "backup.send") as work:
+            return copies.send(work, subjects, only=replica, allowed=yes_remove or None)
+
+    report = told(
+        inventory,
+        "backup.send",
+        body,
+        lambda done: report_of_copies(done, "backup.send", inventory),
+        whole=not options.limit and not options.exclude,
+    )
     if options.json:
         print(json.dumps(copies_data(report), indent=2))
     else:

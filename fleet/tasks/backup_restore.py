@@ -147,6 +147,7 @@ def drill(
     """Prove that backups can be restored: to scratch VMIDs, unplugged, started, looked at, destroyed."""
     from fleet.backups import restoring, run
     from fleet.backups.choice import chosen
+    from fleet.backups.telling import report_of_drill, told
     from fleet.render.lines import show
     from fleet.render.restored import drill_data, drill_lines
 
@@ -154,15 +155,25 @@ def drill(
         raise UsageError(f"--sample {sample}: at least 1 backup has to be restored")
     inventory = _load(options)
     subjects = chosen(inventory, options.limit, options.exclude)
-    with run.working(inventory, "backup.drill") as work:
-        drilled = restoring.drill(
-            work,
-            subjects,
-            number=None if all else sample,
-            archives=archives,
-            keep_failed=keep_failed,
-            jobs=options.jobs,
-        )
+
+    def body() -> restoring.Drilled:
+        with run.working(inventory, "backup.drill") as work:
+            return restoring.drill(
+                work,
+                subjects,
+                number=None if all else sample,
+                archives=archives,
+                keep_failed=keep_failed,
+                jobs=options.jobs,
+            )
+
+    drilled = told(
+        inventory,
+        "backup.drill",
+        body,
+        lambda done: report_of_drill(done, inventory),
+        whole=not options.limit and not options.exclude,
+    )
     if options.json:
         print(json.dumps(drill_data(drilled), indent=2))
     else:
