@@ -132,7 +132,9 @@ def _deliver(address: str, severity: Severity, title: str, body: str) -> str:
     there = apprise.Apprise(asset=apprise.AppriseAsset(service_timeout=0, app_id="fleet"))
     if not there.add(address):
         return "the URL is none that apprise knows; its documentation lists them by service"
-    result = there.notify(body=body or title, title=title, notify_type=_TYPES[severity])
+    result = there.notify(
+        body=body or title, title=title, notify_type=_TYPES[severity], body_format=apprise.NotifyFormat.TEXT
+    )
     if result:
         return ""
     said = [entry.message for each in result for entry in each.logs()]

@@ -159,3 +159,10 @@ def test_a_process_ends_though_a_notifier_hangs(world: World) -> None:
 def test_the_topic_is_the_last_part_of_the_path(url: str, whole: str) -> None:
     assert with_topic(url, "homelab") == whole
     assert with_topic(url, "") == url
+
+
+def test_a_text_is_sent_as_text_and_not_as_markup(world: World) -> None:
+    world.url(world.receiver.at("hook", "json"))
+    line = "<b>plex</b> *full* :smile: \\n & `x`"
+    send([Notice(Severity.INFO, "t", (line,))], [world.channel(Severity.INFO)], world.secrets)
+    assert json.loads(world.receiver.requests[0].body)["message"] == line
