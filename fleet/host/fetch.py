@@ -186,6 +186,8 @@ class _Unpacking:
             changed["linkname"] = "/".join(linked[0 if self._top == "." else 1 :])
         try:
             safe = tarfile.data_filter(member.replace(**changed, deep=False), str(top))  # type: ignore[arg-type]
+            if safe.islnk() and not (top / safe.linkname).is_file():
+                raise KeyError(safe.linkname)  # tarfile would look for it in what has gone by
             archive.extract(safe, top, filter="fully_trusted")
         except (tarfile.FilterError, KeyError) as error:
             what = f" -> {member.linkname}" if member.issym() or member.islnk() else ""
