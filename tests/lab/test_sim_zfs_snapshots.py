@@ -205,6 +205,24 @@ def test_a_rollback_brings_the_files_back_and_undoes_what_was_written(host: Host
     assert host.get("written", "tank/a") == "0"
 
 
+def test_a_rollback_with_r_that_fails_has_destroyed_what_it_could(host: Host) -> None:
+    for label in "xyz":
+        host.ok(f"zfs snapshot tank/a@{label}")
+    host.ok("zfs bookmark tank/a@z #mark")
+    host.ok("zfs hold keep tank/a@y")
+    assert host.run("zfs rollback -r tank/a@x") == (1, "", "cannot destroy 'tank/a@y': dataset is busy\n")
+    assert names(host, "snapshot,bookmark") == ["tank/a@x", "tank/a@y"]
+
+
+def test_a_refused_rollback_names_32_of_what_is_newer(host: Host) -> None:
+    for number in range(40):
+        host.ok(f"zfs snapshot tank/a@n{number}")
+    lines = host.run("zfs rollback tank/a@n0")[2].splitlines()
+    assert lines[2] == "tank/a@n1"
+    assert lines[-2:] == ["tank/a@n32", "Output limited to 32 snapshots/bookmarks"]
+    assert len(lines) == 35
+
+
 # --- holds, clones, deferred destruction
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import sys
 
-from . import paths, zfs_data, zfs_destroy
+from . import paths, zfs_data, zfs_destroy, zfs_rollback
 from . import zfs_change as change
 from . import zfs_ops as ops
 from .errors import Die
@@ -210,7 +210,7 @@ class ZfsPool:
         """Zfs rollback, the refquota of then, and an unmount (the next activation mounts again)."""
         dataset = self._dataset(name)
         with _Refusals(), changing() as tree:
-            ops.rollback(tree, f"{dataset}@{snap}")
+            zfs_rollback.back(tree, f"{dataset}@{snap}")
             quota = tree.snapshots[f"{dataset}@{snap}"]["props"].get("pve-storage:refquota")
             if quota is not None:
                 tree.datasets[dataset]["props"]["refquota"] = quota

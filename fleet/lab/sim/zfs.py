@@ -193,7 +193,7 @@ _ELSEWHERE = {
     "mount": "zfs_mount.mount",
     "release": "zfs_holds.release",
     "receive": "zfs_receive.receive",
-    "rollback": "zfs_snapshots.rollback",
+    "rollback": "zfs_rollback.rollback",
     "send": "zfs_send.send",
     "snapshot": "zfs_snapshots.snapshot",
     "unmount": "zfs_mount.unmount",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from typing import NamedTuple
 
 from . import clock, zfs_content, zfs_streams, zfs_token
@@ -101,22 +102,32 @@ def _snapshot_name(tree: Tree, sent: str, wanted: Options) -> str:
     return target + (sent[sent.index("/") :] if "/" in sent else sent[sent.index("@") :])
 
 
-def begin(tree: Tree, first: Begin, wanted: Options) -> Into:
-    """Where a stream goes; the dataset is made or marked unless this is a dry run."""
+def begin(tree: Tree, first: Begin, wanted: Options, say: Callable[[str], None]) -> Into:
+    """Where a stream goes; the dataset is made or marked unless this is a dry run.
+
+    `say` is told the snapshot's name between what libzfs checks and what the kernel does.
+    """
     snapshot = _snapshot_name(tree, str(first["toname"]), wanted)
     name = snapshot.partition("@")[0]
     whole = first["fromguid"] == "0" or bool(first["clone"])
     resuming = bool(first["resuming"])
     kind = "resume" if resuming else "new filesystem" if whole else "incremental"
     what = f"cannot receive {kind} stream"
-    check_name("cannot receive", snapshot, "s")
+    try:
+        check_name("", snapshot, "s")
+    except ZfsError:
+        raise ZfsError("cannot receive: invalid name") from None
     into = Into(snapshot, name, "", what, there=False, full=None, overwrite=False, back_to=None)
     if name in tree.datasets:
+        if whole and not resuming:
+            _may_replace(tree, wanted, into)
+        say(snapshot)
         into = _existing(tree, first, wanted, into, whole=whole, resuming=resuming)
     elif not whole or resuming or "/" not in name:
         raise ZfsError(f"{what}: destination '{name}' does not exist")
     else:
         _new(tree, first, wanted, into)
+        say(snapshot)
     if not into.there and not wanted.dry:
         wanted.given(str(first["type"]), what)
         full = _full(tree, first, into)
@@ -132,16 +143,6 @@ def _existing(tree: Tree, first: Begin, wanted: Options, into: Into, *, whole: b
     if resuming:
         _resumable(tree, first, wanted, into)
         return into
-    if whole:
-        if not wanted.force:
-            raise ZfsError(f"{what}: destination '{name}' exists", "must specify -F to overwrite it")
-        if tree.snaps(name):
-            raise ZfsError(
-                f"{what}: destination has snapshots (eg. {tree.snaps(name)[0]})",
-                "must destroy them to overwrite it",
-            )
-        if node["origin"]:
-            raise ZfsError(f"{what}: destination '{name}' is a clone", "must destroy it to overwrite it")
     if state and state["resumable"]:
         raise ZfsError(f'{what}: destination {name} contains partially-complete state from "zfs receive -s".')
     if state or zfs_streams.sending(node["guid"]):
@@ -160,6 +161,20 @@ def _existing(tree: Tree, first: Begin, wanted: Options, into: Into, *, whole: b
     if _modified(tree, name, base):
         raise ZfsError(f"{what}: destination {name} has been modified", "since most recent snapshot")
     return into
+
+
+def _may_replace(tree: Tree, wanted: Options, into: Into) -> None:
+    """Refuse a whole stream into a dataset that it may not take the place of."""
+    name, what = into.dataset, into.what
+    if not wanted.force:
+        raise ZfsError(f"{what}: destination '{name}' exists", "must specify -F to overwrite it")
+    if tree.snaps(name):
+        raise ZfsError(
+            f"{what}: destination has snapshots (eg. {tree.snaps(name)[0]})",
+            "must destroy them to overwrite it",
+        )
+    if tree.datasets[name]["origin"]:
+        raise ZfsError(f"{what}: destination '{name}' is a clone", "must destroy it to overwrite it")
 
 
 def _modified(tree: Tree, name: str, base: str) -> bool:

@@ -9,7 +9,7 @@ from libzfs.
 from __future__ import annotations
 
 from . import clock, machine, zfs_content, zfs_data, zfs_streams
-from .zfs_names import busy_check, check_name, need, reservation_for, valid_props
+from .zfs_names import busy_check, check_name, reservation_for, valid_props
 from .zfs_tree import Node, Tree, ZfsError, files_of, first_block, new_block, new_dataset, new_guid
 
 
@@ -187,51 +187,6 @@ def _no_snapshot(tree: Tree, name: str) -> str | None:
     if partial(tree, base):
         return "dataset is busy"
     return "out of space" if full(base) else None
-
-
-def newer(tree: Tree, name: str) -> list[str]:
-    """The snapshots, then the bookmarks, made after a snapshot of the same dataset."""
-    base, since = name.partition("@")[0], tree.snapshots[name]["txg"]
-    return [
-        *(s for s in tree.snaps(base) if tree.snapshots[s]["txg"] > since),
-        *(b for b in tree.marks(base) if tree.bookmarks[b]["txg"] > since),
-    ]
-
-
-def rollback(tree: Tree, name: str, recursive: bool = False, with_clones: bool = False) -> None:
-    """Take a dataset back to a snapshot; newer ones only go when told so."""
-    need(tree, name, "s")
-    later = newer(tree, name)
-    if later and not recursive:
-        raise ZfsError(
-            f"cannot rollback to '{name}': more recent snapshots or bookmarks exist",
-            "use '-r' to force deletion of the following snapshots and bookmarks:",
-            *later,
-        )
-    clones = [c for s in later if "@" in s for c in dependents(tree, s)]
-    if clones and not with_clones:
-        raise ZfsError(
-            f"cannot rollback to '{name}': clones of previous snapshots exist",
-            "use '-R' to force deletion of the following clones and dependents:",
-            *clones,
-        )
-    for one in [*(c for c in clones if "@" in c), *(s for s in later if "@" in s)]:
-        if tree.snapshots[one]["holds"] or zfs_streams.sending(tree.snapshots[one]["guid"]):
-            raise ZfsError(f"cannot destroy '{one}': dataset is busy")
-    for clone in clones:
-        destroy(tree, clone)
-    for one in later:
-        if "#" in one:
-            destroy_bookmark(tree, one)
-        else:
-            destroy(tree, one)
-    base = name.partition("@")[0]
-    if tree.datasets[base]["type"] == "filesystem":
-        zfs_content.replace(tree, base, name)
-    else:
-        tree.datasets[base]["props"]["volsize"] = tree.snapshots[name]["props"]["volsize"]
-    tree.datasets[base]["blocks"] = dict(tree.snapshots[name]["blocks"])
-    tree.touched()
 
 
 def clone(tree: Tree, origin: str, name: str, given: dict[str, str], mounting: bool = True) -> None:

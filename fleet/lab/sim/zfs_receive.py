@@ -7,8 +7,16 @@ import sys
 import time
 from contextlib import ExitStack
 
-from . import zfs_content, zfs_data, zfs_partial, zfs_payload, zfs_stream, zfs_streams, zfs_token
-from . import zfs_ops as ops
+from . import (
+    zfs_content,
+    zfs_data,
+    zfs_partial,
+    zfs_payload,
+    zfs_rollback,
+    zfs_stream,
+    zfs_streams,
+    zfs_token,
+)
 from .zfs_control import NAME as CONTROL
 from .zfs_into import Into, Options, begin, commandline
 from .zfs_names import need
@@ -65,8 +73,9 @@ def _receive_one(stream: BinaryIO, first: zfs_stream.Begin, wanted: Options) -> 
     length = int(first["size"]) - int(first["offset"])
     with ExitStack() as used:
         with changing(measured=True) as tree:
-            into = begin(tree, first, wanted)
-            _say_where(first, into, wanted)
+            into = begin(tree, first, wanted, lambda where: _say_where(first, where, wanted))
+            if into.there and wanted.verbose:
+                print(f"snap {into.snapshot} already exists; ignoring", flush=True)
             passing = into.there or wanted.dry
             if not passing and not used.enter_context(zfs_streams.in_use(into.guid, exclusive=True)):
                 raise ZfsError(f"{into.what}: dataset is busy")
@@ -83,15 +92,12 @@ def _receive_one(stream: BinaryIO, first: zfs_stream.Begin, wanted: Options) -> 
         )
 
 
-def _say_where(first: zfs_stream.Begin, into: Into, wanted: Options) -> None:
-    """The lines of -v at the beginning."""
-    if not wanted.verbose:
-        return
-    kind = "full" if first["fromguid"] == "0" else "incremental"
-    word = "would receive" if wanted.dry else "receiving"
-    print(f"{word} {kind} stream of {first['toname']} into {into.snapshot}", flush=True)
-    if into.there:
-        print(f"snap {into.snapshot} already exists; ignoring", flush=True)
+def _say_where(first: zfs_stream.Begin, snapshot: str, wanted: Options) -> None:
+    """The line of -v at the beginning."""
+    if wanted.verbose:
+        kind = "full" if first["fromguid"] == "0" else "incremental"
+        word = "would receive" if wanted.dry else "receiving"
+        print(f"{word} {kind} stream of {first['toname']} into {snapshot}", flush=True)
 
 
 def _skip(stream: BinaryIO, length: int, into: Into) -> None:
@@ -157,7 +163,9 @@ def _finish(first: zfs_stream.Begin, into: Into, wanted: Options) -> None:
         if into.overwrite:
             _overwrite(tree, into, first)
         elif into.back_to:
-            ops.rollback(tree, into.back_to, recursive=True)
+            if not zfs_rollback.clear(tree, into.back_to, with_clones=False):
+                raise ZfsError(f"{into.what}: unable to restore to destination")
+            zfs_rollback.back(tree, into.back_to)
         node = tree.datasets[into.dataset]
         node["blocks"] = dict(first["blocks"])
         files = None

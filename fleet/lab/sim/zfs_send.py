@@ -299,7 +299,7 @@ def _write(parts: list[_Part], flags: set[str]) -> int:
                     zfs_stream.write_begin(out.write, part.begin)
                     zfs_stream.write_payload(write, _rest(part))
                     out.flush()
-        except BrokenPipeError:
+        except OSError:
             signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # zfs does not catch it, and dies without a word
             os.kill(os.getpid(), signal.SIGPIPE)
     targets = [part.target for part in parts if load().snapshots.get(part.target, {}).get("defer")]

@@ -1,11 +1,11 @@
-"""`zfs snapshot`, `zfs rollback` and `zfs bookmark`."""
+"""`zfs snapshot` and `zfs bookmark`."""
 
 from __future__ import annotations
 
 from . import zfs_ops as ops
 from .zfs_names import check_name, need
 from .zfs_tree import Tree, ZfsError, changing
-from .zfs_usage import UsageError, one_operand, options, properties
+from .zfs_usage import UsageError, options, properties
 
 
 def snapshot(args: list[str]) -> int:
@@ -34,16 +34,6 @@ def snapshot(args: list[str]) -> int:
         except ZfsError as error:
             none = ["no snapshots were created"] if recursive or len(rest) > 1 else []
             raise ZfsError(*error.lines, *none) from None
-    return 0
-
-
-def rollback(args: list[str]) -> int:
-    """`zfs rollback`."""
-    found, rest = options("rollback", args, "rRf")
-    flags = {letter for letter, _ in found}
-    name = one_operand("rollback", rest, "dataset")
-    with changing(measured=True) as tree:
-        ops.rollback(tree, name, recursive=bool(flags & {"r", "R"}), with_clones="R" in flags)
     return 0
 
 

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 MAGIC = b"FLEETZFS1\n"
 _PIECE = 128 << 10
+_RECORD = 312  # bytes of the first record of a real stream: less is no stream at all
 
 
 class Broken(Exception):
@@ -48,7 +49,8 @@ def read_magic(stream: BinaryIO) -> None:
     """Refuse what is no stream."""
     found = stream.read(len(MAGIC))
     if found != MAGIC:
-        raise Broken("empty" if len(found) < len(MAGIC) and MAGIC.startswith(found) else "magic")
+        rest = stream.read(_RECORD - len(found))
+        raise Broken("empty" if len(found) + len(rest) < _RECORD else "magic")
 
 
 def read_begin(stream: BinaryIO) -> Begin:
