@@ -38,6 +38,11 @@ _MARK = re.compile(r"fleet: restore owner=(?P<owner>[0-9a-f]{32}) for=(?P<purpos
 _COPIED_DATASETS = Probe(
     "restored-datasets", "zfs get -Hp -t filesystem,volume -s local -o name,value fleet:restored"
 )
+_RECORD = Probe(
+    "restore-record",
+    "awk '$3 ~ /^[0-9]+$/ && $2 ~ /^(making|made|removing|removed)$/ { last[$3] = $2 }"
+    f' END {{ for (vmid in last) print vmid, last[vmid] }}\' "{STATE}/restores.log"',
+)
 _SAID = re.compile(r"fleet: (?P<what>fault|note) (?P<text>.*)")
 
 
@@ -91,7 +96,7 @@ def probes(wanted: Named) -> tuple[Probe, ...]:
     subject = wanted.subject
     if subject.vmid is None:
         return (_COPIED_DATASETS,)
-    return (_configs_probe((subject.vmid,)), _rolling_probe(subject.vmid))
+    return (_RECORD, _configs_probe((subject.vmid,)), _rolling_probe(subject.vmid))
 
 
 def plan(
@@ -181,13 +186,18 @@ def node_of(inventory: Inventory, reading: Reading) -> Node:
 
 
 def _copies(reading: Reading) -> Iterator[Copy]:
+    """The copies that fleet made. One that has lost our tag since is somebody's own, and no copy any more."""
+    said = reading.answers["restore-record"].text.split("\n")
+    states = {int(words[0]): words[1] for words in map(str.split, said) if len(words) == 2}
     for vmid, guest in sorted(reading.facts.guests.guests.items()):
         current = guest.config.current
+        whole = TAG in guest.config.tags and "lock" not in current
+        if guest.kind != "lxc" or vmid not in states or not (whole or states[vmid] == "making"):
+            continue
         for line in current.get("description", "").split("\n"):
             match = _MARK.fullmatch(line.strip())
-            if guest.kind == "lxc" and match and match["owner"] == reading.backups.installation:
-                half = current.get("lock") == "create" or TAG not in guest.config.tags
-                yield Copy(vmid, line.strip(), half, guest.running)
+            if match and match["owner"] == reading.backups.installation:
+                yield Copy(vmid, line.strip(), not whole, guest.running)
 
 
 def _addresses(current: Mapping[str, str]) -> frozenset[str]:
@@ -258,7 +268,7 @@ def drill(
     policy = work.inventory.backups.drill
     if policy is None:
         raise Refused("hosts.yml has no backup.drill: it has to say which VMIDs are for drills (vmids)")
-    reading = work.read(archives=True)
+    reading = work.read(archives=True, more=(_RECORD,))
     chosen = drills.sample(subjects, reading.backups, number, archives=archives)
     if not chosen:
         raise Refused(
@@ -279,7 +289,7 @@ def _clean(work: Work, reading: Reading, policy: Drill) -> None:
     if not before.steps:
         return
     work.apply(before, jobs=1)
-    if left := drills.leftovers(policy, node_of(work.inventory, work.read())).steps:
+    if left := drills.leftovers(policy, node_of(work.inventory, work.read(more=(_RECORD,)))).steps:
         names = ", ".join(step.subject for step in left)
         raise HostError(f"copies of an earlier drill cannot be destroyed: {names}")
 
@@ -294,7 +304,7 @@ def _batch(
 ) -> Drilled:
     """Restore, prove and destroy these."""
     guests = [subject.vmid for subject, _ in chosen if subject.vmid is not None]
-    reading = work.read(more=(_configs_probe(guests),))
+    reading = work.read(more=(_RECORD, _configs_probe(guests)))
     configs = {
         subject.name: archive_config(work.shell, item) if item.archive else config_of(reading, subject, item)
         for subject, item in chosen
@@ -307,10 +317,10 @@ def _batch(
     failed = {**drilling.refused, **_failed(drilling, results)}
     if keep_failed:
         kept = (*kept, *(drilling.copies[name] for name in failed if name in drilling.copies))
-    after = node_of(work.inventory, work.read())
+    after = node_of(work.inventory, work.read(more=(_RECORD,)))
     if (scraps := drills.leftovers(policy, after, but=kept)).steps:
         work.apply(scraps, jobs=jobs)
-        after = node_of(work.inventory, work.read())
+        after = node_of(work.inventory, work.read(more=(_RECORD,)))
     return Drilled(
         proven={name: drilling.items[name].name for name in drilling.parts if name not in failed},
         failed=failed,

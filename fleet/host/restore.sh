@@ -22,8 +22,8 @@ fleet_making() { case $(fleet_copy_state "$1") in making | made | removing) ;; *
 # fleet_marked VMID MARK: the container's description holds this line
 fleet_marked() { fleet_conf "$1" 2>/dev/null | grep -qxF -e "$2"; }
 
-# fleet_open VMID MARK: no guest has this number, or it is a copy of ours of this mark
-fleet_open() { fleet_free "$1" || { fleet_marked "$1" "$2" && fleet_making "$1"; }; }
+# fleet_open VMID MARK: no guest has this number, or it is the copy of this mark that fleet has not finished
+fleet_open() { fleet_free "$1" || { fleet_marked "$1" "$2" && [ "$(fleet_copy_state "$1")" = making ]; }; }
 
 # fleet_has_copy VMID MARK: the copy is there, whole
 fleet_has_copy() { fleet_marked "$1" "$2" && fleet_unlocked "$1" && fleet_tagged "$1" fleet-restored && fleet_has_volumes "$1"; }
@@ -96,6 +96,7 @@ fleet_copy_zfs() {
     fleet_vmid=$1 fleet_mark=$2 fleet_from=$3 fleet_how=$4 fleet_text=$5 fleet_lines=$6
     shift 6
     fleet_id=$(fleet_installation) || return
+    fleet_open "$fleet_vmid" "$fleet_mark" || { echo "a guest has the number $fleet_vmid meanwhile" >&2; return 1; }
     fleet_log making "$fleet_vmid" - "$fleet_from" || return
     fleet_claim "$fleet_vmid" "$fleet_mark" "$fleet_text
 $fleet_lines" || return
@@ -155,6 +156,7 @@ fleet_has_dataset_copy() { fleet_is_copy "$1" && fleet_zfs "$1" mounted yes; }
 fleet_copy_pct() {
     fleet_vmid=$1 fleet_mark=$2 fleet_from=$3 fleet_text=$4
     shift 4
+    fleet_open "$fleet_vmid" "$fleet_mark" || { echo "a guest has the number $fleet_vmid meanwhile" >&2; return 1; }
     if fleet_marked "$fleet_vmid" "$fleet_mark" && ! fleet_unlocked "$fleet_vmid"; then
         fleet_scrap "$fleet_vmid" "$fleet_mark" || return
     fi
@@ -285,6 +287,8 @@ fleet_faults() {
         echo "fleet: note $fleet_said (nor in the original)"
         return 0
     fi
+    # A service may take a while after the system is up; a file that is not there will not come.
+    [ "$fleet_kind" != compose ] || fleet_left=0
     until fleet_said=$(fleet_serves "$fleet_vmid") && [ "$fleet_said" = ok ]; do
         fleet_left=$((fleet_left - 1))
         [ "$fleet_left" -gt 0 ] || { echo "fleet: fault $fleet_said, as it is in the original"; return 1; }

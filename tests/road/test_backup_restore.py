@@ -1,4 +1,4 @@
-"""Restores end to end: copies beside the original, data back in place, files, drills; nothing is ever lost."""
+"""Restores end to end: copies, data back in place, files, drills; nothing is ever lost."""
 
 from __future__ import annotations
 
@@ -117,6 +117,17 @@ def test_a_second_restore_of_the_same_backup_is_nothing_to_do(node: World, inven
     assert (again.results, again.planned.vmid) == ((), 103)
     other = restores.restore(inventory, "bound@latest", Request(vmid=150))
     assert (other.exit_code, other.planned.vmid) == (0, 150)
+
+
+def test_a_copy_that_somebody_goes_on_with_is_his_and_stays_as_it_is(
+    node: World, inventory: Inventory
+) -> None:
+    restores.restore(inventory, "bound@latest")
+    node.edit(103, "^tags: fleet-restored$", "tags: mine")
+    config = node.config(103)
+    again = restores.restore(inventory, "bound@latest")
+    assert (again.exit_code, again.planned.vmid) == (0, 104)
+    assert node.config(103) == config
 
 
 def test_a_full_copy_depends_on_no_snapshot_and_has_none(node: World, inventory: Inventory) -> None:
