@@ -38,9 +38,12 @@ def told(
     switch = inventory.dead_man.get(task) if whole else None
     _say(notify.tell(switch, Signal.START, secrets))
     try:
-        value = body()
-    except FleetError as error:
-        failure = notify.Report(task, inventory.node.name, "it did not run", failed=(str(error),))
+        with notify.terminated_is_an_error():
+            value = body()
+    except Exception as error:  # also what nobody expected: silence would look like success
+        known = isinstance(error, FleetError)
+        why = str(error) if known else f"fleet failed in a way it should not: {type(error).__name__}"
+        failure = notify.Report(task, inventory.node.name, "it did not come to its end", failed=(why,))
         _tell(inventory, switch, secrets, failure)
         raise
     _tell(inventory, switch, secrets, said(value))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import threading
 import time
 from collections.abc import Iterator
@@ -13,6 +14,10 @@ from typing import Any
 
 import pytest
 
+from fleet.backups import telling
+from fleet.core.errors import FleetError
+from fleet.inventory import load
+from fleet.notify import Report
 from tests.notify.receiver import Receiver, receiving
 from tests.road import backups, fleets, operator
 from tests.road.operator import ROOT
@@ -188,3 +193,34 @@ def command_lines() -> Iterator[set[str]]:
     finally:
         over.set()
         watching.join()
+
+
+def test_a_run_that_systemd_stops_is_told_of(inv: Inv, receiver: Receiver, tmp_path: Path) -> None:
+    inventory = load(inv.folder / "hosts.yml")
+
+    def stopped() -> None:
+        os.kill(os.getpid(), signal.SIGTERM)
+        threading.Event().wait(5)
+
+    with pytest.raises(FleetError, match="SIGTERM"):
+        telling.told(inventory, "backup.snapshot", stopped, never, whole=True)
+    assert pings(receiver)[-1] == f"/ping/{MARKER}-uuid/fail"
+    assert "stopped by SIGTERM" in told(receiver)[0]["message"]
+
+
+def test_a_fault_of_fleet_itself_is_told_of(inv: Inv, receiver: Receiver) -> None:
+    inventory = load(inv.folder / "hosts.yml")
+
+    def faulty() -> None:
+        raise ZeroDivisionError(MARKER)
+
+    with pytest.raises(ZeroDivisionError):
+        telling.told(inventory, "backup.snapshot", faulty, never, whole=True)
+    assert pings(receiver)[-1] == f"/ping/{MARKER}-uuid/fail"
+    [notice] = told(receiver)
+    assert "ZeroDivisionError" in notice["message"]
+    assert MARKER not in notice["message"]
+
+
+def never(_value: object) -> Report:
+    raise AssertionError("there is nothing to report")
