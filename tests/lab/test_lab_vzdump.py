@@ -76,7 +76,7 @@ def test_the_owners_in_an_archive_are_those_that_the_guest_sees(lab: labs.Lab, o
     ok(lab, "pct exec 100 -- sh -c 'echo w > /root/web; chown www-data:www-data /root/web'")
     ok(lab, "vzdump 100 --storage local")
     (archive,) = archives(lab)
-    listed = ok(lab, f"tar tvf {DUMP}/{archive} --numeric-owner ./root/web ./root/")
+    listed = ok(lab, f"tar tvf {DUMP}/{archive} --numeric-owner --no-recursion ./root/ ./root/web")
     assert [line.split()[1] for line in listed.splitlines()] == ["0/0", "33/33"]
 
 

@@ -123,7 +123,7 @@ def test_a_backup_is_restored_with_its_configuration_and_files(node: Lab) -> Non
     expected = conf(node, 210).replace("saved", "back").replace("subvol-210", "subvol-211")
     assert conf(node, 211) == expected
     top = "/rpool/data/subvol-211-disk-0"
-    assert node.run(f"cat {top}/file; ls -d {top}/etc/vzdump")[1] == "kept\n"
+    assert node.run(f"cat {top}/file; ls -A {top}/etc/vzdump")[1] == "kept\n"
     again = node.run(f"pct restore 211 {archive} --storage local-zfs")
     assert again == (2, "", "CT 211 already exists on node 'pve'\n")
     assert node.run(f"pct restore 211 {archive} --storage local-zfs --force 1 --unique 1")[0] == 0
