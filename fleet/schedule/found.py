@@ -33,6 +33,7 @@ class Found:
     """One read of the machine."""
 
     systemd: bool  # it runs, and so does this user's part of it where user units are meant
+    booted: bool  # systemd is this machine's init, whether or not this user's part of it answers
     cron: bool  # there is a crontab program
     cron_runs: bool  # and something that reads what it writes
     files: Mapping[str, str] = field(default_factory=dict)  # path of each fleet-* unit file -> its text
@@ -55,6 +56,7 @@ def read(shell: Shell, place: Place, names: Iterable[str]) -> Found:
     answers = split(output.out, mark)
     return Found(
         systemd=answers["systemd"].code == 0,
+        booted=answers["booted"].code == 0,
         cron=answers["crontab-there"].code == 0,
         cron_runs=answers["cron-runs"].code == 0,
         files={
@@ -88,6 +90,7 @@ def _probes(place: Place, names: Sequence[str]) -> tuple[Probe, ...]:
             "systemd",  # where another init runs, and in a chroot, it says `offline`
             f"case $(systemctl{user} is-system-running) in ''|offline|unknown) exit 1 ;; esac",
         ),
+        Probe("booted", "[ -d /run/systemd/system ]"),
         Probe(
             "files",
             f"for file in {folder}/fleet-*.timer {folder}/fleet-*.service; do\n"

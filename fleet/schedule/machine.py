@@ -43,7 +43,10 @@ def place(hosts: Path) -> Place:
 
 
 def local_shell() -> Shell:
-    """A shell on this machine, as whoever runs fleet."""
+    """A shell on this machine, as whoever runs fleet; after `su`, too, it finds the user's own systemd."""
+    runtime = Path(f"/run/user/{os.geteuid()}")
+    if runtime.is_dir():
+        os.environ.setdefault("XDG_RUNTIME_DIR", str(runtime))
     return ScriptShell(LocalTransport(platform.node()))
 
 

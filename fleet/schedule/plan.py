@@ -165,6 +165,13 @@ def _hints(lines: Sequence[CronJob], place: Place, found: Found, variables: Sequ
             Why.WARNING,
             "timers of a user run only while the user is logged in: `loginctl enable-linger` changes that",
         )
+    if lines and found.booted:
+        yield Note(
+            "systemd",
+            Why.WARNING,
+            "systemd runs this machine, and does not answer this user: log in as the user instead of `su`, or"
+            " `loginctl enable-linger USER`, and timers can be made instead of crontab lines",
+        )
     if lines and not found.cron_runs:
         yield Note("cron", Why.WARNING, "no cron daemon is running: nothing reads the crontab")
     for each in lines:

@@ -9,9 +9,11 @@ import sys
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from fleet.core.errors import Refused
-from fleet.core.plan import Why
+from fleet.core.plan import Plan, Why
 from fleet.host.guarded import Outcome
 from fleet.schedule.units import cron_jobs
 from tests.schedule.conftest import Box, job, place
@@ -193,6 +195,26 @@ def test_a_line_that_is_too_long_for_cron_is_refused(tmp_path: Path) -> None:
     where = place(tmp_path / ("d" * 200), tmp_path)
     with pytest.raises(Refused, match="as long as"):
         cron_jobs([job("n", "02:00 UTC", *["w" * 50] * 10)], where, "UTC", 2026)
+
+
+#: Any line of a crontab but one that crontab -l would not give back.
+LINE = st.binary(max_size=20).filter(
+    lambda line: not set(line) & set(b"\0\n\r") and not line.endswith(rb"\r")
+)
+
+
+@settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(above=st.lists(LINE, max_size=4), below=st.lists(LINE, max_size=4))
+def test_whatever_others_have_in_their_crontab_stays(
+    cron: Box, above: list[bytes], below: list[bytes]
+) -> None:
+    theirs = [b"".join(line + b"\n" for line in lines) for lines in (above, below)]
+    ours = "\n".join((cron.place.begin, "0 2 * * * x", cron.place.end, ""))
+    cron.crontab.write_bytes(theirs[0] + ours.encode() + theirs[1])
+    step = cron.look([SNAPSHOT])[1].steps[0]
+    assert step.action == "update"
+    cron.apply(Plan("here", (step,)))
+    assert cron.crontab.read_bytes().startswith(theirs[0] + theirs[1] + cron.place.begin.encode())
 
 
 REAL = shutil.which("crontab")

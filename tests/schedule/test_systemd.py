@@ -10,6 +10,7 @@ import pytest
 from fleet.core.errors import FleetError
 from fleet.core.plan import Difference, Why
 from fleet.host.guarded import Outcome
+from fleet.schedule.plan import plan
 from tests.schedule.conftest import Box, job, place
 
 SNAPSHOT, DUMP = job(), job("fleet-pve-dump", "03:00 UTC")
@@ -179,8 +180,6 @@ def test_a_machine_with_neither_systemd_nor_cron_is_an_error(
 ) -> None:
     box.boot(systemd=False)
     found = replace(box.look([])[0], cron=False)
-    from fleet.schedule.plan import plan
-
     with pytest.raises(FleetError, match="here: nothing here runs jobs by itself"):
         plan([SNAPSHOT], box.place, found, machine="here", year=2026)
 
@@ -204,7 +203,12 @@ def test_variables_that_a_timer_would_miss_are_said_by_name(box: Box) -> None:
 
 def test_a_user_whose_timers_end_with_the_session_is_told_of_linger(box: Box) -> None:
     found = box.look([SNAPSHOT])[0]
-    from fleet.schedule.plan import plan
-
     made = plan([SNAPSHOT], box.place, replace(found, linger=False), machine="here", year=2026)
     assert any("loginctl enable-linger" in note.text for note in made.notes)
+
+
+def test_a_systemd_that_does_not_answer_this_user_is_said(box: Box) -> None:
+    box.boot(systemd=False)
+    found = replace(box.look([SNAPSHOT])[0], booted=True)
+    made = plan([SNAPSHOT], box.place, found, machine="here", year=2026)
+    assert any("instead of `su`" in note.text for note in made.notes)
