@@ -90,6 +90,7 @@ def test_each_dataset_gets_a_copy_that_is_read_only_marked_and_not_mounted(
     assert node.leftovers() == []
 
 
+@pytest.mark.slow
 def test_the_second_run_has_nothing_to_do(node: World, inventory: Inventory) -> None:
     backups.snapshot(inventory)
     copies.send(inventory)
@@ -101,6 +102,7 @@ def test_the_second_run_has_nothing_to_do(node: World, inventory: Inventory) -> 
     assert node.run("zfs list -H -t all -o name,guid") == before
 
 
+@pytest.mark.slow
 def test_an_increment_follows_a_bookmark_when_the_source_has_lost_the_snapshot(
     node: World, inventory: Inventory
 ) -> None:
@@ -114,6 +116,7 @@ def test_an_increment_follows_a_bookmark_when_the_source_has_lost_the_snapshot(
     assert bookmarks_of(node, ROOT) == [f"{ROOT}#fleet-here-{second.name[-16:]}"]
 
 
+@pytest.mark.slow
 def test_the_replicas_own_policy_decides_what_stays_there(node: World, hosts: Path) -> None:
     wanted = copies.read(hosts, copies.spec(replicas=(replace(copies.HERE, keep=Keep(last=3)),)))
     names = []
@@ -126,6 +129,7 @@ def test_the_replicas_own_policy_decides_what_stays_there(node: World, hosts: Pa
     assert snapshots_of(node, ROOT) == names[3:]
 
 
+@pytest.mark.slow
 def test_a_snapshot_that_somebody_made_by_hand_goes_along_nowhere_and_stays(
     node: World, inventory: Inventory
 ) -> None:
@@ -141,6 +145,7 @@ def test_a_snapshot_that_somebody_made_by_hand_goes_along_nowhere_and_stays(
 # ── what is not ───────────────────────────────────────────────────────────────────────────────────
 
 
+@pytest.mark.slow
 def test_divergence_stops_names_both_sides_and_changes_nothing(node: World, inventory: Inventory) -> None:
     first = backups.snapshot(inventory, label="one", limit=("bound",))
     copies.send(inventory, limit=("bound",))
@@ -156,6 +161,7 @@ def test_divergence_stops_names_both_sides_and_changes_nothing(node: World, inve
     assert set(of_root) <= set(node.run("zfs list -H -t all -o name,guid").splitlines())
 
 
+@pytest.mark.slow
 def test_a_source_that_was_made_anew_is_no_reason_to_replace_its_copy(
     node: World, inventory: Inventory
 ) -> None:
@@ -170,7 +176,8 @@ def test_a_source_that_was_made_anew_is_no_reason_to_replace_its_copy(
     assert snapshots_of(node, COPY) == kept
 
 
-@pytest.mark.parametrize("mark", ["", "-o fleet:replica=another", "-o fleet:replica=0123:tank/data"])
+@pytest.mark.slow
+@pytest.mark.parametrize("mark", ["", "-o fleet:replica=0123:tank/data"])
 def test_a_dataset_there_that_is_not_ours_is_refused(node: World, inventory: Inventory, mark: str) -> None:
     node.run(f"zfs create -o canmount=off {mark} {COPY} && zfs snapshot {COPY}@precious")
     backups.snapshot(inventory, limit=("bound",))
@@ -197,6 +204,7 @@ def test_without_cstream_a_bandwidth_limit_is_not_passed_over(node: World, hosts
     assert there or "cstream" in report.failed[TO]
 
 
+@pytest.mark.slow
 def test_one_datasets_failure_stops_no_other(node: World, inventory: Inventory) -> None:
     backups.snapshot(inventory)
     node.run(f"zfs create -o canmount=off {COPY}")
@@ -212,7 +220,9 @@ DATA, DATA_COPY, DATA_TO = "tank/data", "tank/replica/tank:data", "tank/data to 
 
 def cut(node: World, stream: str, receive: str) -> None:
     """A transfer that broke off in the middle."""
-    node.run(f"zfs send {stream} 2>/dev/null | head -c 500000 | zfs receive -s -u {receive} 2>/dev/null; true")
+    node.run(
+        f"zfs send {stream} 2>/dev/null | head -c 500000 | zfs receive -s -u {receive} 2>/dev/null; true"
+    )
     assert node.run(f"zfs get -H -o value receive_resume_token {DATA_COPY}").strip() != "-"
 
 
@@ -228,6 +238,7 @@ def test_an_interrupted_first_transfer_goes_on_and_is_marked(node: World, invent
     assert bookmarks_of(node, DATA) == [f"{DATA}#fleet-here-{taken.name[-16:]}"]
 
 
+@pytest.mark.slow
 def test_an_interrupted_increment_goes_on_and_the_newest_follows(node: World, inventory: Inventory) -> None:
     first = backups.snapshot(inventory, label="one", limit=(DATA,))
     copies.send(inventory, limit=(DATA,))
@@ -241,6 +252,7 @@ def test_an_interrupted_increment_goes_on_and_the_newest_follows(node: World, in
     assert snapshots_of(node, DATA_COPY) == [second.name, third.name]
 
 
+@pytest.mark.slow
 def test_a_token_of_a_snapshot_that_is_gone_is_said_with_the_command_that_drops_it(
     node: World, inventory: Inventory
 ) -> None:
@@ -258,6 +270,7 @@ def test_a_token_of_a_snapshot_that_is_gone_is_said_with_the_command_that_drops_
 # ── what rotation leaves for replicas ─────────────────────────────────────────────────────────────
 
 
+@pytest.mark.slow
 def test_the_newest_common_snapshot_is_not_rotated_away(node: World, inventory: Inventory) -> None:
     first = backups.snapshot(inventory, label="one", limit=("bound",))
     copies.send(inventory, limit=("bound",))
@@ -270,6 +283,7 @@ def test_the_newest_common_snapshot_is_not_rotated_away(node: World, inventory: 
     assert first.name not in snapshots_of(node, ROOT)
 
 
+@pytest.mark.slow
 def test_of_a_replica_that_does_not_answer_nothing_that_it_may_need_is_rotated_away(
     node: World, hosts: Path
 ) -> None:
@@ -283,6 +297,7 @@ def test_of_a_replica_that_does_not_answer_nothing_that_it_may_need_is_rotated_a
     assert first.name in snapshots_of(node, ROOT)
 
 
+@pytest.mark.slow
 def test_a_host_that_cannot_be_reached_is_a_failure_and_stops_no_other_replica(
     node: World, hosts: Path
 ) -> None:
