@@ -26,10 +26,11 @@ fleet_record() {
     (umask 077 && mkdir -p "$fleet_state" && printf '%s %s %s %s %s\n' "$(date +%s)" "$1" "$2" "$3" "$4" >>"$fleet_state/backups.log")
 }
 
-# fleet_recorded PATH: the record says that fleet made this
+# fleet_recorded PATH [GUID]: the record says that fleet made this, and knows no other guid of it
 fleet_recorded() {
-    awk -v path="$1" '$4 == path && ($2 == "making" || $2 == "made" || $2 == "adopted") { found = 1; exit }
-        END { exit !found }' "$fleet_state/backups.log" 2>/dev/null
+    awk -v path="$1" -v guid="${2:--}" '
+        $4 == path && ($2 == "making" || $2 == "made" || $2 == "adopted") { found = 1; if ($5 != "-") known = $5 }
+        END { exit !(found && (guid == "-" || known == "" || known == guid)) }' "$fleet_state/backups.log" 2>/dev/null
 }
 
 # fleet_conf_file VMID: the file of a guest of this node
@@ -244,7 +245,7 @@ fleet_one_snapshot() {
 # fleet_removable PATH GUID: it is still the one that was meant, it is ours, and nothing holds it; says why not
 fleet_removable() {
     fleet_one_snapshot "$1" || { echo "is no name of a snapshot of fleet's"; return 1; }
-    fleet_recorded "$1" || { echo "is not in the record of what fleet made"; return 1; }
+    fleet_recorded "$1" "$2" || { echo "is not in the record of what fleet made"; return 1; }
     fleet_loose "$1" "$2" "$(cat "$fleet_state/installation")"
 }
 

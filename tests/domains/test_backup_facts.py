@@ -8,6 +8,7 @@ import pytest
 
 from fleet.core.probe import Answer
 from fleet.domains.backup.facts import probes, read
+from tests.domains.backup_values import guest
 
 SNAPSHOT = "tank/guests/subvol-101-disk-0@fleet-daily-20261122t070000z"
 LINE = f"{SNAPSHOT}\t123456\t77\t1795330800\t1024\t4096\t0\t-\tabc\tfleet-daily-20261122t070000z\t-"
@@ -67,6 +68,8 @@ def test_a_snapshot_that_two_listings_show_is_there_once() -> None:
         {"zfs_snapshots": f"{LINE}\textra\n"},
         {"zfs_snapshots": LINE.replace("\t77\t", "\tmany\t") + "\n"},
         {"zfs_snapshots": "warning: something\n" + LINE + "\n"},
+        {"zfs_snapshots": Answer(f"{LINE}\n", 1), "zfs_pools": Answer("", 1)},
+        {"zfs_snapshots": Answer("", 1), "zfs_pools": Answer("", 1)},
     ],
 )
 def test_a_listing_that_failed_or_is_not_understood_is_not_complete(changed: dict[str, str | Answer]) -> None:
@@ -89,6 +92,21 @@ def test_a_node_without_zfs_has_nothing_to_list_and_that_is_complete() -> None:
     )
     assert facts.complete
     assert not facts.snapshots
+
+
+def test_a_guest_on_zfs_that_does_not_answer_is_not_a_node_without_zfs() -> None:
+    nothing = Answer("", 1)
+    failed = answers(zfs_pools=nothing, zfs_datasets=nothing, zfs_snapshots=nothing, zfs_marked=nothing)
+    assert read(failed, {}).complete
+    assert not read(failed, {101: guest(101)}).complete
+
+
+def test_a_snapshot_of_another_guid_than_the_record_knows_is_another_one() -> None:
+    for guid, replaced in (("123456", False), ("999", True), ("-", False)):
+        facts = read(answers(backup_record=f"{SNAPSHOT} {guid}\n"), {})
+        (snapshot,) = facts.snapshots["tank/guests/subvol-101-disk-0"]
+        assert snapshot.replaced is replaced
+        assert facts.recorded == {SNAPSHOT}
 
 
 def test_names_of_datasets_are_words_in_the_script() -> None:

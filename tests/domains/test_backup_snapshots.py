@@ -200,12 +200,21 @@ def test_ours_is_what_carries_the_mark_is_named_so_and_stands_in_the_record() ->
         (replace(mine, owner="f" * 32), {mine.path}),
         (replace(mine, owner=""), {mine.path}),
         (mine, set()),
+        (replace(mine, replaced=True), {mine.path}),
     ):
         (item,) = items(subject, facts([state], [changed], recorded=frozenset(recorded)))
         assert not item.ours
     named_otherwise = zfs(ROOT, "by-hand", at(1), owner=ID)
     (item,) = items(subject, facts([state], [named_otherwise]))
     assert not item.ours
+
+
+def test_a_snapshot_of_proxmox_of_which_a_part_was_replaced_is_not_ours() -> None:
+    part = zfs(ROOT, NAME, NOW)
+    state = guest(snapshots=(section(NAME, NOW),))
+    assert [each.ours for each in items(subject_of(state), facts([state], [part]))] == [True]
+    replaced = replace(part, replaced=True)
+    assert [each.ours for each in items(subject_of(state), facts([state], [replaced]))] == [False]
 
 
 def test_without_an_installation_nothing_is_ours() -> None:

@@ -119,7 +119,8 @@ def _of_guest(
         and mark["owner"] == facts.installation
         and parse_name(section.name)
         and f"{subject.vmid}@{section.name}" in facts.recorded
-        and all(part.owner in ("", facts.installation) for part in parts)  # marked a moment after it is made
+        # They are marked a moment after they are made.
+        and all(part.owner in ("", facts.installation) and not part.replaced for part in parts)
     )
     blocks = _blocks(parts, guest)
     if section.state:
@@ -166,13 +167,14 @@ def _of_archive(subject: Subject, archive: Archive, facts: BackupFacts) -> Item:
 
 
 def _is_ours(part: ZfsSnapshot, facts: BackupFacts) -> bool:
-    """It carries our mark as its own, is named as we name, and the record says that we made it."""
+    """It carries our mark as its own, is named as we name, and the record says that we made this very one."""
     return bool(
         facts.installation
         and part.owner == facts.installation
         and VALID.fullmatch(part.name)
         and parse_name(part.name)
         and part.path in facts.recorded
+        and not part.replaced
     )
 
 

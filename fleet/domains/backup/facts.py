@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 from fleet.core.command import command
 from fleet.core.probe import Answer, Probe
@@ -29,9 +29,9 @@ list -d 99 $(only $below) && list -d 1 $(only DATASETS)
 _READ_MARKED = "zfs get -Hp -t filesystem,volume -s local,received -o name fleet:owner"
 
 _READ_RECORD = rf"""
-awk '$2 == "making" || $2 == "made" || $2 == "adopted" {{ made[$4] = 1 }}
+awk '$2 == "making" || $2 == "made" || $2 == "adopted" {{ made[$4] = $5 }}
   $2 == "removed" {{ delete made[$4] }}
-  END {{ for (path in made) print path }}' "{STATE}/backups.log"
+  END {{ for (path in made) print path, made[path] }}' "{STATE}/backups.log"
 """
 
 _READ_PROVEN = rf"""awk '$4 == "ok" {{ print $2, $1 }}' "{STATE}/proven" """
@@ -62,8 +62,8 @@ def read(answers: Mapping[str, Answer], guests: Mapping[int, GuestState]) -> Bac
     """The facts in the probes' answers; `complete` is False where a listing failed or was not understood."""
     clock = answers["clock"].text.split("\n")
     marked = _lines(answers["zfs-marked"])
-    listing = _listing(_lines(answers["zfs-snapshots"]), marked)
-    has_zfs = answers["zfs-pools"].code == 0
+    record = dict(_record(_lines(answers["backup-record"])))
+    listing = _listing(_lines(answers["zfs-snapshots"]), marked, record)
     whole = listing.whole and all(
         answers[name].code == 0 for name in ("zfs-snapshots", "zfs-datasets", "zfs-marked")
     )
@@ -71,7 +71,7 @@ def read(answers: Mapping[str, Answer], guests: Mapping[int, GuestState]) -> Bac
         now=int(clock[0]),
         timezone=clock[1].strip() if len(clock) > 1 and clock[1].strip() else "UTC",
         installation=answers["backup-installation"].text.strip(),
-        complete=whole or not has_zfs,
+        complete=whole or _has_no_zfs(answers, guests),
         snapshots={
             dataset: tuple(sorted(found, key=lambda each: (each.createtxg, each.name)))
             for dataset, found in listing.snapshots.items()
@@ -79,12 +79,27 @@ def read(answers: Mapping[str, Answer], guests: Mapping[int, GuestState]) -> Bac
         datasets=frozenset(_lines(answers["zfs-datasets"])),
         pools=_pools(_lines(answers["zfs-pools"])),
         guests=guests,
-        recorded=frozenset(_lines(answers["backup-record"])),
+        recorded=frozenset(record),
         proven=_proven(_lines(answers["backup-proven"])),
     )
 
 
-def _listing(lines: Sequence[str], marked: Sequence[str]) -> _Listing:
+def _has_no_zfs(answers: Mapping[str, Answer], guests: Mapping[int, GuestState]) -> bool:
+    """ZFS says nothing at all, and no guest needs it: a listing that broke off looks different."""
+    asked = [answers[name] for name in ("zfs-pools", "zfs-datasets", "zfs-snapshots")]
+    return all(each.code and not each.text.strip() for each in asked) and not any(
+        volume.dataset for guest in guests.values() for volume in guest.volumes
+    )
+
+
+def _record(lines: Iterable[str]) -> Iterator[tuple[str, str]]:
+    """What fleet has made, and its guid; `-` where it has none, or the making broke off."""
+    for line in lines:
+        path, _, guid = line.partition(" ")
+        yield path, guid or "-"
+
+
+def _listing(lines: Sequence[str], marked: Sequence[str], record: Mapping[str, str]) -> _Listing:
     """The snapshots by dataset; those below a dataset that carries the mark itself may only inherit it."""
     inherits = tuple(f"{name}/" for name in marked) + tuple(f"{name}@" for name in marked)
     found = _Listing()
@@ -103,6 +118,8 @@ def _listing(lines: Sequence[str], marked: Sequence[str]) -> _Listing:
         except ValueError:
             whole = False
             continue
+        if record.get(snapshot.path, "-") not in ("-", snapshot.guid):
+            snapshot = replace(snapshot, replaced=True)
         found.snapshots.setdefault(snapshot.dataset, []).append(snapshot)
     return _Listing(found.snapshots, whole)
 

@@ -31,6 +31,7 @@ class ZfsSnapshot:
     owner: str = ""  # fleet:owner, only where it is the snapshot's own (source local or received)
     set: str = ""  # fleet:set
     pinned: str = ""  # fleet:pinned: a date, 2027-01-31
+    replaced: bool = False  # the record knows one of this name with another guid
 
     @property
     def path(self) -> str:
