@@ -72,9 +72,10 @@ def good(results: tuple[Result, ...]) -> bool:
 
 
 def _program(folder: Path) -> tuple[Path, tuple[str, ...]]:
-    """The working directory, and the program that knows the tasks there: `inv` where there is a tasks.py."""
+    """The working directory, and the program that knows the tasks there: `inv` beside a tasks.py of fleet."""
     inv = Path(sys.executable).with_name("inv")
     for each in (folder, *folder.parents):
-        if (each / "tasks.py").is_file() and inv.is_file():
+        tasks = each / "tasks.py"
+        if inv.is_file() and tasks.is_file() and "fleet.tasks" in tasks.read_text(errors="replace"):
             return each, (str(inv),)
     return folder, (sys.executable, "-m", "fleet")

@@ -97,7 +97,7 @@ rm -rf "$XDG_RUNTIME_DIR"; mkdir -p -m 700 "$XDG_RUNTIME_DIR"
 "$0" --user --log-target=null & manager=$!
 tries=0
 until systemctl --user is-system-running >"$HOME/said" 2>&1; do
-    tries=$((tries + 1)); [ $tries -lt 50 ] || { cat "$HOME/said"; exit 9; }; sleep 0.1
+    tries=$((tries + 1)); [ $tries -lt 300 ] || { cat "$HOME/said"; exit 9; }; sleep 0.1
 done
 "$1" -c "$2"; code=$?
 kill $manager; wait $manager
