@@ -70,6 +70,37 @@ def test_reset_asks_first(home: Path) -> None:
     assert inv(home, "lab.exec", "ls /root/mine", "--name", "t").returncode != 0
 
 
+@pytest.mark.parametrize(
+    ("words", "key", "value"),
+    [
+        ("pool-health --pool tank", "pool_health", {"tank": "DEGRADED"}),
+        ("zfs-busy --dataset tank/a", "zfs_busy", ["tank/a"]),
+        ("zfs-slow --command snapshot --seconds 1.5", "zfs_slow", {"snapshot": 1.5}),
+        ("zfs-rate --rate 1000", "zfs_rate", 1000),
+        ("clock --seconds=-60", "clock", -60.0),
+    ],
+)
+def test_faults_of_zfs_and_of_the_clock_are_set(home: Path, words: str, key: str, value: object) -> None:
+    done = inv(home, "lab.fault", *words.split(), "--name", "t", "--json")
+    assert json.loads(done.stdout)[key] == value
+    inv(home, "lab.fault", "clear", "--name", "t")
+
+
+def test_a_link_is_cut_or_refused_and_says_which_it_needs(home: Path) -> None:
+    done = inv(home, "lab.fault", "link", "--peer", "nas", "--after", "1000", "--name", "t", "--json")
+    link = json.loads(done.stdout)["links"][0]
+    assert (link["peer"], link["after"], link["refuse"], link["times"]) == ("nas", 1000, None, 1)
+    done = inv(home, "lab.fault", "link", "--name", "t")
+    assert done.returncode == 64 and "after how many bytes" in done.stderr
+    inv(home, "lab.fault", "clear", "--name", "t")
+
+
+def test_peers_are_named_on_the_command_line(home: Path) -> None:
+    assert inv(home, "lab.up", "--name", "t", "--peers", "nas=other,b=c").returncode == 0
+    assert json.loads((home / "t" / "lab.json").read_text())["peers"] == {"nas": "other", "b": "c"}
+    assert "HOST=LAB" in inv(home, "lab.up", "--name", "t", "--peers", "nas").stderr
+
+
 def test_a_fault_is_set_shown_and_cleared(home: Path) -> None:
     assert inv(home, "lab.fault", "disk-full", "--name", "t", "--storage", "btr").returncode == 0
     assert json.loads(inv(home, "lab.fault", "show", "--name", "t", "--json").stdout) == {
