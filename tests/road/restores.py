@@ -1,4 +1,4 @@
-"""Restoring on the lab: the small fleet of backups.py with files in it, and runs through fleet's interface."""
+"""Restoring on the lab: the small fleet of backups.py with files in it, through fleet's interface."""
 
 from __future__ import annotations
 
@@ -106,7 +106,7 @@ def _main(hosts: str, event: str, what: str, item: str) -> None:
     runs: dict[str, Callable[[Inventory], object]] = {
         "restore": lambda inventory: restore(inventory, item),
         "in place": lambda inventory: restore(inventory, item, in_place=True),
-        "drill": drill,
+        "drill": lambda inventory: drill(inventory, "bound", "plain"),
     }
     print(json.dumps(str(runs[what](load(Path(hosts))))))
 
