@@ -11,25 +11,13 @@ import signal
 import time
 from collections.abc import Callable, Iterator
 from types import FrameType
-from typing import IO, Protocol
+from typing import IO
 
-from . import (
-    archives,
-    clock,
-    costs,
-    files,
-    machine,
-    paths,
-    prune,
-    storage,
-    storage_attributes,
-    storage_cfg,
-    tasks,
-    vmlist,
-)
+from . import clock, costs, files, paths, tasks, vmlist
 from .errors import Die
-from .storage_file import Directory, filesystem
-from .vzdump import Options, notes_fault
+from .vzdump import Options
+from .vzdump_shelf import Shelf
+from .vzdump_task import Plugin, Task, Undo
 
 LOGS = "/var/log/vzdump"
 _LOCK, _PID = "/var/run/vzdump.lock", "/var/run/vzdump.pid"
@@ -42,75 +30,13 @@ _COMPRESSORS = {
 }
 
 
-class Task:
-    """One guest's part of a job: where its archive goes, and what was done to the guest."""
-
-    def __init__(self, vmid: int, kind: str, started: float) -> None:
-        self.vmid, self.kind, self.started = vmid, kind, started
-        self.name = ""  # of the guest
-        self.mode = ""
-        self.target = self.partial = self.scratch = (
-            ""  # paths: the archive, while it is written, for what comes first
-        )
-        self.stopped_at: float | None = None
-        self.several = False  # a snapshot is of more than one volume
-        self.snapshot = False  # there is one to be removed
-
-
-Say = Callable[[str, str], None]
-
-
-class Plugin(Protocol):
-    """What a kind of guest does in a backup."""
-
-    def running(self) -> bool:
-        """Whether the guest runs."""
-
-    def lock(self) -> None:
-        """Set `lock: backup`."""
-
-    def unlock(self) -> None:
-        """Take the lock away."""
-
-    def prepare(self, task: Task, mode: str) -> None:
-        """Find out what is to be backed up; Die("mode failure ...") where this mode cannot be."""
-
-    def first_sync(self, task: Task) -> None:
-        """Copy what is there while the guest runs."""
-
-    def final_sync(self, task: Task) -> None:
-        """Copy what has changed since."""
-
-    def stop(self, task: Task) -> None:
-        """Shut the guest down."""
-
-    def start(self, task: Task) -> None:
-        """Start the guest again."""
-
-    def suspend(self, task: Task) -> None:
-        """Let the guest stand still."""
-
-    def resume(self, task: Task) -> None:
-        """Let the guest run again."""
-
-    def take_snapshot(self, task: Task) -> None:
-        """Take the storage snapshot that the archive is made of."""
-
-    def archive(self, task: Task, compressor: str) -> None:
-        """Write the archive to task.partial."""
-
-    def cleanup(self, task: Task) -> None:
-        """Remove what was made for the backup."""
-
-
 class Job:
     """One run of vzdump."""
 
     def __init__(self, line: str, options: Options, elsewhere: list[int], out: tasks.Out) -> None:
         self._line, self.options, self._elsewhere, self.out = line, options, elsewhere, out
         self._log: IO[str] | None = None
-        self._directory = ""
-        self.keep: prune.Keep = {}
+        self.shelf = Shelf(options)
 
     def say(self, level: str, text: str) -> None:
         """Print lines with their level, into the guest's log, too."""
@@ -126,7 +52,6 @@ class Job:
 
     def run(self, vmids: list[int]) -> None:
         """Back all of them up; Die("job errors") if one failed."""
-        self._open()
         with _interruptible(), self._alone():
             self.say("info", f"starting new backup job: {self._line}")
             if self._elsewhere:
@@ -141,29 +66,6 @@ class Job:
             raise Die("job errors")
         with contextlib.suppress(FileNotFoundError):
             os.unlink(paths.real(_PID))
-
-    def _open(self) -> None:
-        """Find the directory for the archives."""
-        name, problems = self.options.storage, []
-        if name is None:
-            self._directory = self.options.text("dumpdir").rstrip("/")
-            if not os.path.isdir(paths.real(self._directory)):
-                problems.append(f"dumpdir '{self._directory}' does not exist")
-        else:
-            try:
-                storage.backend(name)
-            except Die as error:
-                problems.append(f"could not activate storage '{name}': {error.message}")
-            try:
-                self._directory = _backup_directory(name)
-            except Die as error:
-                problems.append(f"could not get storage information for '{name}': {error.message}")
-        scratch = self.options.text("tmpdir").rstrip("/")
-        if scratch and not os.path.isdir(paths.real(scratch)):
-            problems.append(f"tmpdir '{scratch}' does not exist")
-        if problems:
-            raise Die("\n".join(problems))
-        self.keep = self.options.keep()
 
     @contextlib.contextmanager
     def _alone(self) -> Iterator[None]:
@@ -192,7 +94,7 @@ class Job:
         began = time.time()
         guest = vmlist.guests().get(vmid)
         task = Task(vmid, guest.kind if guest else "", clock.now())
-        undo = _Undo()
+        undo = Undo()
         plugin: Plugin | None = None
         failure: str | None = None
         try:
@@ -222,15 +124,15 @@ class Job:
 
         return Machine(task.vmid, self)
 
-    def _do(self, task: Task, plugin: Plugin, undo: _Undo) -> None:
-        self._check_limits(task)
+    def _do(self, task: Task, plugin: Plugin, undo: Undo) -> None:
+        self.shelf.check_limits(task)
         base = self._base(task)
         ending = (".vma" if task.kind == "qemu" else ".tar") + _ENDINGS[self.options.text("compress", "0")]
-        task.target = f"{self._directory}/{base}{ending}"
+        task.target = f"{self.shelf.directory}/{base}{ending}"
         task.partial = re.sub(r"\.[^.]+$", ".dat", task.target)
         given = self.options.text("tmpdir").rstrip("/")
         task.scratch = (
-            f"{given}/vzdumptmp{os.getpid()}_{task.vmid}" if given else f"{self._directory}/{base}.tmp"
+            f"{given}/vzdumptmp{os.getpid()}_{task.vmid}" if given else f"{self.shelf.directory}/{base}.tmp"
         )
         shutil.rmtree(paths.real(task.scratch), ignore_errors=True)
         try:
@@ -269,12 +171,12 @@ class Job:
         os.rename(paths.real(task.partial), paths.real(task.target))
         size = os.stat(paths.real(task.target)).st_size
         self.say("info", f"archive file size: {_size(size)}")
-        self._mark(task)
-        self._prune(task)
+        self.shelf.mark(task, self.say)
+        self.shelf.prune(task, self.say)
 
     def _base(self, task: Task) -> str:
         """What the names of a backup's files begin with; a lab may be done with one in less than a second."""
-        taken = os.listdir(paths.real(self._directory))
+        taken = os.listdir(paths.real(self.shelf.directory))
         while True:
             when = time.strftime("%Y_%m_%d-%H_%M_%S", time.localtime(task.started))
             base = f"vzdump-{task.kind}-{task.vmid}-{when}"
@@ -282,37 +184,6 @@ class Job:
                 return base
             time.sleep(1 - time.time() % 1)
             task.started = clock.now()
-
-    def _check_limits(self, task: Task) -> None:
-        """Refuse a backup above what is kept without pruning, and protected ones above their limit."""
-        limit = 0 if self.keep.get("keep-all") else sum(self.keep.values())
-        wants_protection = self.options.flag("protected") and self.options.storage is not None
-        if not wants_protection and (not limit or self.options.flag("remove", True)):
-            return
-        existing = self._existing(task)
-        if wants_protection:
-            assert self.options.storage is not None
-            most = int(storage_cfg.get(self.options.storage).keys.get("max-protected-backups", "-1"))
-            if -1 < most <= sum(shielded for _, shielded in existing):
-                raise Die(
-                    f"The number of protected backups per guest is limited to {most} on storage "
-                    f"'{self.options.storage}'"
-                )
-        elif sum(not shielded for _, shielded in existing) >= limit:
-            raise Die(
-                f"There is a max backup limit of {limit} enforced by the target storage or the vzdump "
-                "parameters. Either increase the limit or delete old backups."
-            )
-
-    def _existing(self, task: Task) -> list[tuple[str, bool]]:
-        """(path, whether it is protected) of the guest's archives."""
-        found = []
-        for name in sorted(os.listdir(paths.real(self._directory))):
-            known = archives.info(name)
-            if known is not None and known.standard and (known.kind, known.vmid) == (task.kind, task.vmid):
-                path = f"{self._directory}/{name}"
-                found.append((path, archives.protected(paths.real(path))))
-        return found
 
     def _mode(self, task: Task, plugin: Plugin, running: bool) -> str:
         """The mode in which it can be done: snapshots not being possible, the guest is suspended."""
@@ -328,7 +199,7 @@ class Job:
                 return "suspend"
         return mode
 
-    def _suspended(self, task: Task, plugin: Plugin, undo: _Undo) -> None:
+    def _suspended(self, task: Task, plugin: Plugin, undo: Undo) -> None:
         plugin.prepare(task, "suspend")
         plugin.first_sync(task)
         self.say("info", "suspending guest")
@@ -341,7 +212,7 @@ class Job:
         plugin.resume(task)
         self._online_again(task)
 
-    def _snapshotted(self, task: Task, plugin: Plugin, undo: _Undo) -> None:
+    def _snapshotted(self, task: Task, plugin: Plugin, undo: Undo) -> None:
         if task.several:
             self.say("info", "suspend vm to make snapshot")
             task.stopped_at = time.time()
@@ -359,52 +230,7 @@ class Job:
             delay = int(time.time() - task.stopped_at)
             self.say("info", f"guest is online again after {delay or '<1'} seconds")
 
-    def _mark(self, task: Task) -> None:
-        """Add notes to an archive on a storage, and protect it."""
-        if self.options.storage is None:
-            return
-        template = self.options.text("notes-template")
-        if template:
-            self.say("info", "adding notes to backup")
-            problem = notes_fault(template)
-            if problem is not None:
-                self.say("warn", f"unable to add notes - {problem}")
-            else:
-                files.write(f"{task.target}.notes", _notes(template, task).encode())
-        if self.options.flag("protected"):
-            self.say("info", "marking backup as protected")
-            storage_attributes.protect(f"{self.options.storage}:backup/{os.path.basename(task.target)}", True)
-
-    def _prune(self, task: Task) -> None:
-        """Remove the guest's older archives that its retention does not keep."""
-        if self.keep.get("keep-all") or not self.options.flag("remove", True):
-            return
-        shown = ", ".join(f"{key}={self.keep[key]}" for key in sorted(self.keep))
-        self.say("info", f"prune older backups with retention: {shown}")
-        name = self.options.storage
-        if name is not None:
-            pruned = prune.prune(name, self.keep, task.vmid, task.kind, self.say)
-            count = sum(entry.mark == "remove" for entry in pruned)
-        else:
-            count = self._prune_directory(task)
-        self.say(
-            "info", f"pruned {count} backup(s){' not covered by keep-retention policy' if count else ''}"
-        )
-
-    def _prune_directory(self, task: Task) -> int:
-        existing = self._existing(task)
-        times = [(archives.ctime(path), "protected" if shielded else None) for path, shielded in existing]
-        gone = [
-            path
-            for (path, _), mark in zip(existing, prune.marks(times, self.keep), strict=True)
-            if mark == "remove"
-        ]
-        for path in gone:
-            self.say("info", f"delete old backup '{path}'")
-            archives.remove(paths.real(path))
-        return len(gone)
-
-    def _tidy(self, task: Task, plugin: Plugin, undo: _Undo) -> None:
+    def _tidy(self, task: Task, plugin: Plugin, undo: Undo) -> None:
         """Take back what was done to the guest; what cannot be is only told."""
         if undo.unlock:
             self._try(plugin.unlock)
@@ -450,31 +276,6 @@ class Job:
         beside = re.sub(r"\.(?:tar|vma)(?:\.\w+)?$", ".log", task.target)
         shutil.copyfile(paths.real(f"{LOGS}/{task.kind}-{task.vmid}.log"), paths.real(beside))
 
-    def room(self) -> int:
-        """Bytes that the archives' storage has left; none where the lab was told that it is full."""
-        name = self.options.storage
-        if name is None:
-            return filesystem(self._directory, 0)[1]
-        if name in machine.faults().get("disk_full", ()):
-            return 0
-        return storage.backend(name).status()[1]
-
-
-class _Undo:
-    """What is to be taken back at the end."""
-
-    def __init__(self) -> None:
-        self.unlock = self.prepared = self.resume = self.restart = False
-
-
-def _backup_directory(name: str) -> str:
-    section = storage_cfg.get(name)
-    if "backup" not in section.content:
-        raise Die(f"can't use storage '{name}' for backups - wrong content type")
-    store = storage.backend_of(section, active=False)
-    assert isinstance(store, Directory)
-    return store.subdir("backup")
-
 
 def _try_lock(descriptor: int) -> bool:
     try:
@@ -501,27 +302,6 @@ def _compressor(target: str, options: Options) -> str:
     """The program that vzdump pipes the archive through; empty for none."""
     template = _COMPRESSORS.get(f".{target.rpartition('.')[2]}", "")
     return template.format(threads=options.number("zstd", 1))
-
-
-def _notes(template: str, task: Task) -> str:
-    values = {
-        "cluster": _cluster(),
-        "guestname": task.name or f"VM {task.vmid}",
-        "node": machine.node(),
-        "vmid": str(task.vmid),
-    }
-    unescaped = re.sub(r"\\(.)", lambda found: "\n" if found[1] == "n" else found[1], template)
-    return re.sub(r"\{\{(cluster|guestname|node|vmid)\}\}", lambda found: values[found[1]], unescaped)
-
-
-def _cluster() -> str:
-    """The cluster's name."""
-    try:
-        with open(paths.real(f"{paths.PVE}/corosync.conf"), encoding="utf-8") as file:
-            found = re.search(r"cluster_name:\s*(\S+)", file.read())
-    except FileNotFoundError:
-        found = None
-    return found[1] if found else "standalone node"
 
 
 @contextlib.contextmanager

@@ -12,7 +12,8 @@ from .conf import Config
 from .errors import Die
 from .mounts import Mount
 from .pct_create import share
-from .vzdump_job import Job, Task
+from .vzdump_job import Job
+from .vzdump_task import Task
 
 _RATIO = 0.27  # bytes of an archive for a byte of its tar stream, compressed (07-backup-qm, 0)
 _STEP = 0.05  # seconds between two looks at the bandwidth limit
@@ -145,7 +146,7 @@ class Container:
             packed = packing.pack(raw, task.target)
         size = max(len(packed), int(total * _RATIO) if compressor else total)
         began = time.monotonic()
-        if size > self._job.room():
+        if size > self._job.shelf.room():
             self._no_room(task, compressor, packed)
         self._write(task, packed, size, total)
         rate = int(total / 2**20 / max(time.monotonic() - began, 0.5)) or 1

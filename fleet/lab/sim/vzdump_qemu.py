@@ -10,7 +10,8 @@ import re
 
 from . import qm_conf
 from .errors import Die
-from .vzdump_job import Job, Task
+from .vzdump_job import Job
+from .vzdump_task import Task
 
 
 class Machine:
