@@ -6,6 +6,7 @@ answered is a value.
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import Future
@@ -128,6 +129,8 @@ def _begin(
 def _deliver(address: str, severity: Severity, title: str, body: str) -> str:
     import apprise  # noqa: PLC0415 - a tenth of a second that only those pay who tell something
 
+    for name in ("apprise", "urllib3"):
+        logging.getLogger(name).propagate = False  # `inv -d` would show the URLs, and the tokens in them
     # apprise's own time limit leaves a thread behind that keeps the process from ending: ours does not.
     there = apprise.Apprise(asset=apprise.AppriseAsset(service_timeout=0, app_id="fleet"))
     if not there.add(address):

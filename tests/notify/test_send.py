@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 import threading
@@ -121,11 +122,14 @@ def test_one_channel_that_fails_leaves_the_others_alone(world: World, nobody: st
 
 
 @pytest.mark.parametrize("url", ["nonsense://x/y", "no url at all", "http://", "mailto://"])
-def test_a_url_that_apprise_does_not_know_is_reported(world: World, url: str) -> None:
+def test_a_url_that_apprise_does_not_know_is_reported(
+    world: World, url: str, capfd: pytest.CaptureFixture[str]
+) -> None:
     world.url(url)
     [answer] = send(notices(FAILED), [world.channel()], world.secrets)
     assert not answer.delivered
     assert "apprise" in answer.said
+    assert capfd.readouterr() == ("", "")
 
 
 def test_a_process_ends_though_a_notifier_hangs(world: World) -> None:
@@ -166,3 +170,14 @@ def test_a_text_is_sent_as_text_and_not_as_markup(world: World) -> None:
     line = "<b>plex</b> *full* :smile: \\n & `x`"
     send([Notice(Severity.INFO, "t", (line,))], [world.channel(Severity.INFO)], world.secrets)
     assert json.loads(world.receiver.requests[0].body)["message"] == line
+
+
+@pytest.mark.parametrize("url", ["json://127.0.0.1:9/{}", "ntfy://u:{}@127.0.0.1:9"])
+def test_inv_s_own_debugging_output_shows_no_secret(url: str) -> None:
+    environment = {**os.environ, "FLEET_NOTIFY_URL": url.format("marker3f9a7c51marker")}
+    inv = Path(sys.executable).with_name("inv")
+    words = [str(inv), "-d", "notify.test", "--severity", "info"]
+    done = subprocess.run(words, cwd=ROOT, env=environment, capture_output=True, text=True)
+    assert done.returncode == 3
+    assert "invoke" in done.stderr  # it does show much
+    assert "marker3f9a7c51" not in done.stdout + done.stderr
