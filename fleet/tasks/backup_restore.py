@@ -29,7 +29,7 @@ _ITEM = (
         "hostname": "the host name of the copy (default: NAME-restored)",
         "storage": "where the copy's volumes go (default: where the original's are)",
         "full": "copy all data instead of cloning the snapshot, which then depends on nothing",
-        "start": "start the copy",
+        "start": "start the copy once it is there",
         "connect": "leave its network plugged in; refused while the original runs with the same address",
         "binds": "give the copy the original's bind mounts, read-only; without it they are left out",
         "in_place": "the guest's name once more: put its own data back; its present state is kept aside",
@@ -136,7 +136,7 @@ def get(options: Options, item: str, path: str, dest: str) -> int:
     "jobs",
     help={
         "sample": "so many guests and datasets, those proven longest ago first (default: 1)",
-        "all": "all of them",
+        "all": "all of them instead of a sample",
         "archives": "the newest archives instead of the newest snapshots",
         "keep_failed": "leave the copy of what failed on the node, to be looked at",
     },

@@ -114,6 +114,7 @@ def restore_guest(
     if request.link is Link.UP:
         _refuse_twin(subject, guest, made, node)
     notes = [Note(name, Why.WARNING, each) for each in made.said]
+    notes += [_interrupted(copy) for copy in node.copies if copy.half and copy.mark != mark]
     clones = (
         item.kind is not Kind.VZDUMP
         and (item.kind is Kind.ZFS or request.purpose == "drill")
@@ -272,6 +273,21 @@ def _there(copy: Copy, name: str, mark: str, request: Request) -> Restoring:
     note = Note(name, Why.UNCHANGED, f"it is restored already, as {copy.vmid}; --vmid N makes another copy")
     start = (steps.start(copy.vmid, mark, name, ()),) if request.start and not copy.running else ()
     return Restoring(Part(start, (note,)), copy.vmid, mark)
+
+
+def _interrupted(copy: Copy) -> Note:
+    of = copy.mark.partition(" from=")[2]
+    finish = (
+        f"`inv backup.restore {of}` finishes it"
+        if " for=copy " in copy.mark
+        else "the next drill destroys it"
+    )
+    by_hand = f"pct unlock {copy.vmid} && pct destroy {copy.vmid}"
+    return Note(
+        f"copy {copy.vmid}",
+        Why.WARNING,
+        f"a copy of {of} was interrupted: {finish}, or on the node: {by_hand}",
+    )
 
 
 def _zfs_pool(storage: str, node: Node) -> str:
