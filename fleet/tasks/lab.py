@@ -150,15 +150,15 @@ def exec_(_options: Options, command: str, name: str = "pve", user: str = "root"
     "json",
     help={
         "kind": "drop, hang, slow, disk-full, quorum-lost, quorum-back, lock, unlock, kill, "
-        "pool-health, zfs-busy, zfs-slow, zfs-rate, clock, link, clear or show",
+        "freeze, no-freeze, pool-health, zfs-busy, zfs-slow, zfs-rate, clock, link, clear or show",
         "name": _NAME,
         "when": "drop, hang: before, during or after the execution (default: before)",
         "nth": "drop, hang, kill: the how-manieth from now (default: 1, the next one)",
         "match": "drop, hang: instead of --nth, every one whose command matches this regular expression",
-        "ms": "drop during, kill: milliseconds after the beginning (default: 50)",
+        "ms": "drop during, kill: milliseconds after the beginning; freeze: after it was asked (default: 50)",
         "factor": "slow: how many times as long (default: 10)",
         "storage": "disk-full: the storage or ZFS pool",
-        "vmid": "lock, unlock: the guest whose config lock is held",
+        "vmid": "lock, unlock: the guest whose config lock is held; freeze, no-freeze: the container",
         "command": "kill: the simulated command, as pct or zfs; zfs-slow: its verb, as snapshot",
         "pool": "pool-health: the ZFS pool",
         "state": "pool-health: DEGRADED or ONLINE (default: DEGRADED)",
@@ -212,6 +212,8 @@ def fault(
             (faults.hold_config_lock if kind == "lock" else faults.release_config_lock)(_needed("vmid", vmid))
         elif kind == "kill":
             faults.kill(_needed("command", command), nth=nth, ms=ms)
+        elif kind in ("freeze", "no-freeze"):
+            faults.freeze(_needed("vmid", vmid), ms=ms if kind == "freeze" else None)
         elif kind == "pool-health":
             faults.pool_health(_needed("pool", pool), state)
         elif kind == "zfs-busy":
