@@ -15,16 +15,19 @@ fleet_cgroups=${FLEET_CGROUPS:-/sys/fs/cgroup/lxc}
 fleet_installation() {
     if [ ! -s "$fleet_state/installation" ]; then
         (umask 077 && mkdir -p "$fleet_state" && tr -d - </proc/sys/kernel/random/uuid >"$fleet_state/installation.$$" &&
-            ln "$fleet_state/installation.$$" "$fleet_state/installation" 2>/dev/null)
+            { ln "$fleet_state/installation.$$" "$fleet_state/installation" 2>/dev/null || [ -s "$fleet_state/installation" ] ||
+                mv -f "$fleet_state/installation.$$" "$fleet_state/installation"; }) # empty: a power cut, just after it was made
         rm -f "$fleet_state/installation.$$"
     fi
-    cat "$fleet_state/installation"
+    LC_ALL=C grep -Ex '[0-9a-f]{32}' "$fleet_state/installation"
 }
 
-# fleet_record VERB SET PATH GUID: one line more in the record
+# fleet_record VERB SET PATH GUID: one line more in the record; one that a full disk cut short is ended before
 fleet_record() {
-    (umask 077 && mkdir -p "$fleet_state" && printf '%s %s %s %s %s\n' "$(date +%s)" "$1" "$2" "$3" "$4" >>"$fleet_state/backups.log")
+    (umask 077 && mkdir -p "$fleet_state" && { [ -z "$(tail -c 1 "$fleet_state/backups.log" 2>/dev/null)" ] || echo >>"$fleet_state/backups.log"; } &&
+        printf '%s %s %s %s %s\n' "$(date +%s)" "$1" "$2" "$3" "$4" >>"$fleet_state/backups.log")
 }
+fleet_unrecorded() { echo "$fleet_state/backups.log cannot be written: what would not be in that record is not made"; }
 
 # fleet_recorded PATH [GUID]: the record says that fleet made this, and knows no other guid of it
 fleet_recorded() {
@@ -158,7 +161,9 @@ fleet_take_together() {
         fleet_save_conf "$fleet_vmid"
         case $fleet_each in "$fleet_vmid freeze "*) fleet_guests="$fleet_guests $fleet_vmid" ;; esac
     done
-    for fleet_each in $fleet_lacking; do fleet_record making "$fleet_set" "$fleet_each" -; done
+    for fleet_each in $fleet_lacking; do
+        fleet_record making "$fleet_set" "$fleet_each" - 2>/dev/null || { fleet_unrecorded >&2; return 1; }
+    done
     # shellcheck disable=SC2086 # the ids are to be split
     fleet_freeze "$fleet_limit" $fleet_guests
     for fleet_pool in $(echo "$fleet_lacking" | sed 's|[/@].*||' | sort -u); do
@@ -208,7 +213,7 @@ fleet_take_pct_one() {
     shift 2
     fleet_file=$(fleet_conf_file "$fleet_vmid") || { echo "fleet: failed $fleet_vmid it is no longer on this node"; return; }
     if ! fleet_has_section "$fleet_file" "$fleet_set"; then
-        fleet_record making "$fleet_set" "$fleet_vmid@$fleet_set" -
+        fleet_record making "$fleet_set" "$fleet_vmid@$fleet_set" - 2>/dev/null || { echo "fleet: failed $fleet_vmid $(fleet_unrecorded)"; return; }
         # A backup or a migration holds it for a while: worth waiting for.
         fleet_tries=60
         while fleet_lock "$fleet_vmid" >/dev/null && [ "$fleet_tries" -gt 0 ]; do fleet_tries=$((fleet_tries - 1)); sleep 1; done
@@ -295,14 +300,27 @@ fleet_drop_zfs_one() {
     [ "$1" = - ] || rm -f "$fleet_state/configs/$1@${2#*@}.conf"
 }
 
-# fleet_drop_pct ENTRY...: removes snapshots of guests; an entry is the word `VMID TOOL NAME PATH=GUID...`
+# fleet_drop_pct JOBS ENTRY...: removes snapshots of guests, so many guests side by side and the snapshots of one in turn; an
+# entry is the word `VMID TOOL NAME PATH=GUID...`
 fleet_drop_pct() {
-    fleet_bad=0
+    fleet_jobs=$1 fleet_running=0
+    shift
+    for fleet_vmid in $(for fleet_entry; do echo "${fleet_entry%% *}"; done | sort -un); do
+        fleet_drop_pct_of "$fleet_vmid" "$@" &
+        fleet_running=$((fleet_running + 1))
+        [ "$fleet_running" -lt "$fleet_jobs" ] || { wait; fleet_running=0; }
+    done
+    wait
+    fleet_gone_pct "$@"
+}
+
+fleet_drop_pct_of() {
+    fleet_of=$1
+    shift
     for fleet_entry; do
         # shellcheck disable=SC2086 # an entry is words
-        fleet_drop_pct_one $fleet_entry || fleet_bad=1
+        case $fleet_entry in "$fleet_of "*) fleet_drop_pct_one $fleet_entry ;; esac
     done
-    return "$fleet_bad"
 }
 
 fleet_drop_pct_one() {
