@@ -352,7 +352,7 @@ def test_what_proxmox_made_is_removed_through_proxmox() -> None:
     rotation = rotate(spec(subject_of(state)), [subject_of(state)], facts([state], TEN))
     (step,) = rotation.part.steps
     assert words(step)[0] == "fleet_drop_pct"
-    assert sorted(words(step)[1:]) == sorted(
+    assert sorted(words(step)[2:]) == sorted(
         f"101 pct {each.name} {each.path}={each.guid}" for each in TEN[8:]
     )
 

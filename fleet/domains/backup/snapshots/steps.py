@@ -82,7 +82,7 @@ def drop_pct(removals: Iterable[tuple[int, str, Item]], subject: str) -> Step:
         because=tuple(_removal(item) for _, _, item in removals),
         done=(Check(command("fleet_gone_pct", *entries), "the snapshots are gone"),),
         expect=(),
-        do=(command("fleet_drop_pct", *entries),),
+        do=(command("fleet_drop_pct", str(SIDE_BY_SIDE), *entries),),
     )
 
 
