@@ -14,7 +14,7 @@ from typing import Any
 from fleet.backups import restoring
 from fleet.backups.choice import chosen
 from fleet.backups.restoring import Drilled, Restored
-from fleet.backups.run import Work, working
+from fleet.backups.run import working
 from fleet.domains.backup.restore.choice import named
 from fleet.domains.backup.restore.plan import Request
 from fleet.inventory import Inventory, load
@@ -40,16 +40,13 @@ def restore(
         return restoring.restore(work, wanted, goal, lambda _plan: None)
 
 
-def drill(inventory: Inventory, *limit: str, keep_failed: bool = False) -> Drilled:
+def drill(inventory: Inventory, *limit: str, keep_failed: bool = False, archives: bool = False) -> Drilled:
     """`inv backup.drill --all`."""
     with working(inventory, "backup.drill") as work:
-        return drill_in(work, *limit, keep_failed=keep_failed)
-
-
-def drill_in(work: Work, *limit: str, keep_failed: bool = False) -> Drilled:
-    """The same, within a run."""
-    subjects = chosen(work.inventory, limit, ())
-    return restoring.drill(work, subjects, number=None, keep_failed=keep_failed, jobs=4)
+        subjects = chosen(work.inventory, limit, ())
+        return restoring.drill(
+            work, subjects, number=None, keep_failed=keep_failed, archives=archives, jobs=4
+        )
 
 
 def write(world: World, dataset: str, name: str, text: str) -> None:

@@ -24,7 +24,7 @@ from fleet.host.guarded import Outcome
 from fleet.inventory import Inventory
 from fleet.inventory.values import Service
 from fleet.run import connected
-from tests.road import backups, fleets, operator, restores
+from tests.road import backups, copies, fleets, operator, restores
 from tests.road.restores import DOCKER, ROOTFS
 from tests.road.test_inv import Inv
 from tests.road.world import State, World
@@ -360,6 +360,20 @@ def test_a_drill_proves_every_backup_and_leaves_nothing(node: World, inventory: 
         (name, "ok") for name in done.proven
     }
     assert node.leftovers() == []
+
+
+def test_archives_are_proven_by_unpacking_them(node: World, inventory: Inventory) -> None:
+    policy = copies.spec(replicas=(), drill=inventory.backups.drill)
+    archived = replace(inventory, backups=policy)
+    assert copies.dump(archived, limit=("bound",)).exit_code == 0
+    before, shared = restores.datasets(node), node.run("find /data | sort")
+    done = restores.drill(archived, "bound", "plain", archives=True)
+    assert done.exit_code == 0, done
+    assert list(done.proven) == ["bound"]
+    assert ":backup/vzdump-lxc-100-" in done.proven["bound"]
+    assert restores.datasets(node) == before
+    assert node.run("find /data | sort") == shared
+    assert set(node.names()) == {100, 101, 102}
 
 
 def test_what_was_proven_is_read_again_and_the_others_come_first(node: World, inventory: Inventory) -> None:
