@@ -360,3 +360,23 @@ def test_the_configuration_comes_out_of_an_archive(lab: labs.Lab, ok: Ok) -> Non
     ok(lab, "vzdump 101 --storage local --compress gzip")
     (archive,) = archives(lab)
     assert ok(lab, f"pvesm extractconfig local:backup/{archive}") == config(lab, 101)
+
+
+def test_the_api_backs_up_prunes_and_deletes_as_the_commands_do(lab: labs.Lab, ok: Ok) -> None:
+    for day in (1, 2):
+        ok(lab, f"echo x > {DUMP}/vzdump-lxc-101-2026_01_0{day}-02_00_00.tar")
+    out = ok(lab, "pvesh create /nodes/pve/vzdump --vmid 101 --storage local --prune-backups keep-last=2")
+    assert re.search(r"^UPID:pve:\w+:\w+:\w+:vzdump:101:root@pam:$", out.splitlines()[-1])
+    assert len(archives(lab)) == 2
+    text = ok(lab, "pvesm prune-backups local --vmid 101 --keep-last 1 --dry-run 1")
+    rows = [line.split() for line in text.splitlines()[3:]]
+    assert rows[0] == ["Backup", "Backup-ID", "Prune-Mark"]
+    assert [row[1:] for row in rows[1:]] == [["lxc/101", "remove"], ["lxc/101", "keep"]]
+    assert len(archives(lab)) == 2
+    assert ok(lab, "pvesm prune-backups local --vmid 101 --keep-last 1").startswith("removing backup 'local:")
+    (left,) = archives(lab)
+    assert "Removed volume" in ok(lab, f"pvesh delete {STORAGE}/content/local:backup/{left}")
+    assert archives(lab) == []
+    ok(lab, f"echo x > {DUMP}/vzdump-lxc-101-2026_01_01-02_00_00.tar")
+    ok(lab, f"pvesh delete {STORAGE}/prunebackups --prune-backups keep-last=1")
+    assert len(archives(lab)) == 1

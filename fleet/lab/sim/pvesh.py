@@ -8,10 +8,9 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
-from . import api, cli, costs, errors, helptext, paths, tables
+from . import api, cli, costs, errors, helptext, paths, pvesh_storage, tables
 from .cli import Arguments
 from .errors import Die, ParamError, UsageError
-from .props import boolean
 
 _FORMAT_OPTIONS = ("output-format", "noborder", "noheader", "quiet", "human-readable", "noproxy")
 _FLAGS = (
@@ -27,9 +26,7 @@ _FLAGS = (
 )
 _FORMATS = ("text", "json", "json-pretty", "yaml")
 _LXC = re.compile(r"/nodes/([^/]+)/lxc(?:/(\d+)(?:/(.+))?)?")
-_CONTENT = re.compile(r"/nodes/([^/]+)/storage/([^/]+)/content/(.+)")
 _SNAPSHOT = re.compile(r"/nodes/([^/]+)/(lxc|qemu)/(\d+)/snapshot/([^/]+)/config")
-_PRUNE = re.compile(r"/nodes/([^/]+)/storage/([^/]+)/prunebackups")
 _PCT = {
     verb: f"pct_power.{verb}" for verb in ("start", "stop", "shutdown", "reboot", "suspend", "resume")
 } | {
@@ -309,10 +306,10 @@ def _option_names(verb: str) -> tuple[str, ...]:
 
 
 def _set(path: str, form: dict[str, str], words: list[str]) -> int:
-    volume = _CONTENT.fullmatch(path.rstrip("/"))
+    volume = pvesh_storage.VOLUME.fullmatch(path.rstrip("/"))
     if volume is not None:
         api.check_node(volume[1])
-        return _set_volume(volume[2], volume[3], _params(words, ("notes", "protected")))
+        return pvesh_storage.set_volume(volume[2], volume[3], _params(words, ("notes", "protected")))
     snap = _SNAPSHOT.fullmatch(path.rstrip("/"))
     if snap is not None:
         from . import pct_snapshot, qm_snapshot
@@ -331,52 +328,16 @@ def _set(path: str, form: dict[str, str], words: list[str]) -> int:
     return _worker("resize", [match[2], given.get("disk", ""), given.get("size", "")], form)
 
 
-def _set_volume(storage: str, name: str, given: dict[str, str]) -> int:
-    """Change the notes or the protection of a backup."""
-    from . import storage_attributes
-    from .api_nodes import volume_id
-
-    volid = volume_id(storage, name)
-    if "notes" in given:
-        storage_attributes.set_notes(volid, given["notes"])
-    if "protected" in given:
-        wanted = boolean(given["protected"])
-        if wanted is None:
-            raise ParamError({"protected": f"type check ('boolean') failed - got '{given['protected']}'"})
-        storage_attributes.protect(volid, wanted == "1")
-    return 0
-
-
-def _delete_below_storage(path: str, form: dict[str, str], words: list[str]) -> int | None:
-    """Delete a volume or prune a storage's backups; None for another path."""
-    volume, pruned = _CONTENT.fullmatch(path), _PRUNE.fullmatch(path)
-    found = volume or pruned
-    if found is None:
-        return None
-    from . import pvesm
-
-    api.check_node(found[1])
-    if volume is not None:
-        from .api_nodes import volume_id
-
-        pvesm.free(volume_id(volume[2], volume[3]))
-    else:
-        from . import prune
-
-        given = _params(words, ("prune-backups", "type", "vmid"))
-        keep = prune.parse(given["prune-backups"]) if "prune-backups" in given else None
-        pvesm.prune_backups(
-            found[2], keep, int(given["vmid"]) if "vmid" in given else None, given.get("type")
-        )
-    sys.stdout.flush()
-    _show(_last_upid(), form)
-    return 0
-
-
 def _delete(path: str, form: dict[str, str], words: list[str]) -> int:
-    done = _delete_below_storage(path.rstrip("/"), form, words)
-    if done is not None:
-        return done
+    below = pvesh_storage.VOLUME.fullmatch(path.rstrip("/")) or pvesh_storage.PRUNE.fullmatch(
+        path.rstrip("/")
+    )
+    if below is not None:
+        api.check_node(below[1])
+        pvesh_storage.delete(below, _params(words, ("prune-backups", "type", "vmid")))
+        sys.stdout.flush()
+        _show(_last_upid(), form)
+        return 0
     match = _LXC.fullmatch(path.rstrip("/"))
     if match is None or match[2] is None:
         return _no_handler("delete", path)
