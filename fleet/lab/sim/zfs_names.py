@@ -13,12 +13,12 @@ from .zfs_tree import Tree, ZfsError
 _NAME_CHARACTERS = re.compile(r"[^A-Za-z0-9_\-.: %@#/]")
 
 
-def check_name(what: str, name: str, kinds: str) -> None:
+def check_name(what: str, name: str, kinds: str, new: bool = True) -> None:
     """Refuse a malformed name; `what` begins the message.
 
-    `kinds` holds s where a snapshot may stand, b where a bookmark may.
+    `kinds` holds s where a snapshot may stand, b where a bookmark may; `new` is a name that is to be given.
     """
-    problem = _name_problem(name, kinds)
+    problem = "invalid character % in name" if new and "%" in name else _name_problem(name, kinds)
     if problem:
         raise ZfsError(f"{what}: {problem}")
 
@@ -35,7 +35,7 @@ def _name_problem(name: str, kinds: str) -> str | None:
         return "name is too long"
     if name.startswith("/"):
         return "leading slash in name"
-    if name.endswith("/"):
+    if name.endswith("/") or ("/" in re.split("[@#]", name, maxsplit=1)[-1] and re.search("[@#]", name)):
         return "trailing slash in name"
     if name.count("@") + name.count("#") > 1:
         return "multiple '@' and/or '#' delimiters in name"
@@ -55,7 +55,7 @@ def _name_problem(name: str, kinds: str) -> str | None:
 def need(tree: Tree, name: str, kinds: str = "fvs") -> None:
     """Refuse a name that is no dataset of these kinds (zfs_open)."""
     letters = {"filesystem": "f", "volume": "v", "snapshot": "s", "bookmark": "b"}
-    check_name(f"cannot open '{name}'", name, kinds)
+    check_name(f"cannot open '{name}'", name, kinds, new=False)
     if tree.find(name) is None:
         raise ZfsError(f"cannot open '{name}': dataset does not exist")
     if letters[tree.kind(name)] not in kinds:
@@ -71,12 +71,12 @@ def valid_props(what: str, kind: str, given: dict[str, str], creating: bool) -> 
                 raise ZfsError(f"{what}: property value too long")
             result[given_name] = value
             continue
+        if kind == "snapshot":
+            raise ZfsError(f"{what}: this property can not be modified for snapshots")
         name = canonical(given_name)
         if name is None or name == "name":
             raise ZfsError(f"{what}: invalid property '{given_name}'")
         prop = PROPS[name]
-        if kind == "snapshot":
-            raise ZfsError(f"{what}: this property can not be modified for snapshots")
         if kind[0] not in prop.types:
             raise ZfsError(f"{what}: '{name}' does not apply to datasets of this type")
         if prop.how == "r" or (prop.how == "o" and not creating):
