@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import TYPE_CHECKING
 
 from fleet.core.errors import ExitCode, Refused, UsageError
@@ -66,6 +67,8 @@ def restore(
         raise UsageError(
             "--in-place keeps the guest's number, name and volumes: the other options are of copies"
         )
+    if hostname and not re.fullmatch(r"[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?", hostname):
+        raise UsageError(f"--hostname {hostname!r}: letters, digits and -, up to 63, not - at either end")
     if vmid and not 100 <= vmid <= 999_999_999:
         raise UsageError(f"--vmid {vmid}: a VMID is a number from 100 to 999999999")
     request = Request(
@@ -91,7 +94,7 @@ def restore(
             confirm(f"Restore {item}?", options)
 
     with run.working(inventory, f"backup.restore {item}") as work:
-        restored = restoring.restore(work, wanted, goal, agree)
+        restored = work.done(restoring.restore(work, wanted, goal, agree))
     if options.json:
         print(json.dumps(restored_data(restored), indent=2))
     else:
@@ -158,7 +161,7 @@ def drill(
 
     def body() -> restoring.Drilled:
         with run.working(inventory, "backup.drill") as work:
-            return restoring.drill(
+            drilled = restoring.drill(
                 work,
                 subjects,
                 number=None if all else sample,
@@ -166,6 +169,7 @@ def drill(
                 keep_failed=keep_failed,
                 jobs=options.jobs,
             )
+            return work.done(drilled)
 
     drilled = told(
         inventory,

@@ -191,6 +191,18 @@ def test_a_number_that_is_taken_is_refused(vmid: int, why: str) -> None:
         restored(here(1), Request(vmid=vmid))
 
 
+def test_a_guest_that_is_gone_can_have_its_own_number_and_name_again() -> None:
+    said = of_archive(vmid=101)
+    assert said[5:8] == ("pct", "restore", "101")
+    assert said[said.index("--hostname") + 1] == "ct101"
+
+
+def test_a_snapshot_with_blanks_in_its_name_is_an_error_that_says_what_to_do() -> None:
+    read = facts([STATE], [zfs(ROOT, "my snap", NOW, ours=False)])
+    with pytest.raises(UsageError, match="zfs rename"):
+        found(Named(SUBJECT, "my snap"), read)
+
+
 def test_a_number_whose_volumes_a_destroyed_guest_left_is_refused() -> None:
     read = here(1)
     read = replace(read, datasets=read.datasets | {"tank/guests/subvol-150-disk-0"})
@@ -399,13 +411,15 @@ def of_archive(**changes: object) -> tuple[str, ...]:
     archive = Archive("local:backup/vzdump-lxc-101-2026_11_20-03_00_00.tar.zst", 101, at(1), 5)
     read = facts([], archives={"local": (archive,)})
     item = found(Named(SUBJECT, "archive"), read)
-    made = restore_guest(SUBJECT, item, CONFIG, read, NODE, Request(**changes))  # type: ignore[arg-type]
+    alone = replace(NODE, guests=frozenset({100}), reserved=NODE.reserved | {101})
+    made = restore_guest(SUBJECT, item, CONFIG, read, alone, Request(**changes))  # type: ignore[arg-type]
     return words(made.part.steps[0])
 
 
 def test_an_archive_is_restored_to_a_new_number_and_never_by_force() -> None:
     said = of_archive()
     assert said[5:8] == ("pct", "restore", "103")
+    assert "--force" not in said
     assert not any("force" in word for word in said)
     assert said[said.index("--unique") + 1] == "1"
     assert said[said.index("--onboot") + 1] == "0"

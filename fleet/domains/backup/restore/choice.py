@@ -59,6 +59,8 @@ def found(wanted: Named, facts: BackupFacts) -> Item:
             f"{subject.name} has no {kind} {'' if there else 'yet'}".rstrip() + _list(subject, there)
         )
     for item in there:
+        if item.name == wanted.item and any(map(str.isspace, item.name)):
+            raise UsageError(f"{item.name!r} has blanks in its name: `zfs rename` it first")
         if item.name == wanted.item:
             if item not in whole:
                 raise UsageError(

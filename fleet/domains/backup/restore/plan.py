@@ -92,7 +92,7 @@ def restore_guest(
         raise Refused(f"{subject.name} is a virtual machine: {_by_hand(guest, item)}")
     mark = mark_of(facts, item, request.purpose)
     same = [copy for copy in node.copies if copy.mark == mark and request.vmid in (None, copy.vmid)]
-    vmid = same[0].vmid if same else _number(facts, node, request)
+    vmid = same[0].vmid if same else _number(subject, facts, node, request)
     name = f"{'copy of' if request.purpose == 'copy' else 'drill'} {subject.name} ({vmid})"
     if same and not same[0].half:
         return _there(same[0], name, mark, request)
@@ -101,8 +101,7 @@ def restore_guest(
         source,
         Wish(
             vmid=vmid,
-            hostname=request.hostname
-            or f"{subject.name}-{'restored' if request.purpose == 'copy' else 'drill'}",
+            hostname=request.hostname or _hostname(subject, vmid, request),
             mark=mark,
             says=f"{subject.name} as of {item.name}; restored by fleet",
             link=request.link,
@@ -255,18 +254,25 @@ def _source(config: str, item: Item) -> str:
     return section if section is not None else config
 
 
-def _number(facts: BackupFacts, node: Node, request: Request) -> int:
+def _number(subject: Subject, facts: BackupFacts, node: Node, request: Request) -> int:
     if request.vmid is None:
         if request.within:
             return free_vmid(node.guests, facts.datasets, request.within)
         return free_vmid(node.guests | node.reserved, facts.datasets)
-    if request.vmid in node.guests | node.reserved:
+    lost = request.vmid == subject.vmid  # the guest itself is gone: this is to be it again
+    if request.vmid in node.guests or (request.vmid in node.reserved and not lost):
         raise Refused(
             f"the VMID {request.vmid} is taken: by a guest, by hosts.yml, or by the range of drills"
         )
     if volume := orphans(facts.datasets).get(request.vmid):
         raise Refused(f"the VMID {request.vmid} is free, but there is a volume of its number: {volume}")
     return request.vmid
+
+
+def _hostname(subject: Subject, vmid: int, request: Request) -> str:
+    if vmid == subject.vmid:
+        return subject.name
+    return f"{subject.name}-{'restored' if request.purpose == 'copy' else 'drill'}"
 
 
 def _there(copy: Copy, name: str, mark: str, request: Request) -> Restoring:
