@@ -10,6 +10,8 @@
 # Another place only in tests.
 fleet_state=${FLEET_STATE:-/var/lib/fleet}
 fleet_cgroups=${FLEET_CGROUPS:-/sys/fs/cgroup/lxc}
+# How long Proxmox may take for a snapshot: on a file system inside that does not answer it would wait for ever.
+fleet_slow=${FLEET_SLOW:-600}
 
 # fleet_installation: the id, made where there is none
 fleet_installation() {
@@ -61,8 +63,12 @@ fleet_freeze() {
     fleet_held='' fleet_dog='' fleet_seconds=$1
     shift
     for fleet_guest; do
+        if [ ! -e "$fleet_cgroups/$fleet_guest/cgroup.freeze" ]; then
+            ! fleet_running "$fleet_guest" || echo "fleet: running $fleet_guest" # cgroup v1, as a PVE 8 may still have
         # One that is frozen already was frozen by somebody else, who will also let it go.
-        fleet_is_frozen "$fleet_guest" || [ ! -e "$fleet_cgroups/$fleet_guest/cgroup.freeze" ] || fleet_held="$fleet_held $fleet_guest"
+        elif ! fleet_is_frozen "$fleet_guest"; then
+            fleet_held="$fleet_held $fleet_guest"
+        fi
     done
     [ -n "$fleet_held" ] || return 0
     # shellcheck disable=SC2016,SC2086 # the text is the watchdog's own; the ids are to be split
@@ -217,8 +223,19 @@ fleet_take_pct_one() {
         # A backup or a migration holds it for a while: worth waiting for.
         fleet_tries=60
         while fleet_lock "$fleet_vmid" >/dev/null && [ "$fleet_tries" -gt 0 ]; do fleet_tries=$((fleet_tries - 1)); sleep 1; done
-        fleet_said=$("$fleet_tool" snapshot "$fleet_vmid" "$fleet_set" --description "fleet: owner=$fleet_id set=$fleet_set" 2>&1) ||
-            { echo "fleet: failed $fleet_vmid $(printf '%s\n' "$fleet_said" | grep . | tail -n 1)"; return; }
+        fleet_froze=$(fleet_is_frozen "$fleet_vmid" || echo -)
+        fleet_said=$(timeout -k 60 "$fleet_slow" "$fleet_tool" snapshot "$fleet_vmid" "$fleet_set" --description "fleet: owner=$fleet_id set=$fleet_set" 2>&1) || {
+            fleet_code=$?
+            case $fleet_code in
+            124 | 137)
+                fleet_said="$fleet_tool snapshot did not end within $fleet_slow seconds and was interrupted"
+                # What Proxmox froze and cannot let go, as it waits for a file system, we let go.
+                [ -z "$fleet_froze" ] || ! fleet_is_frozen "$fleet_vmid" || fleet_write_freeze "$fleet_vmid" 0
+                ;;
+            esac
+            echo "fleet: failed $fleet_vmid $(printf '%s\n' "$fleet_said" | grep . | tail -n 1)"
+            return
+        }
     fi
     for fleet_name; do
         zfs set "fleet:owner=$fleet_id" "fleet:set=$fleet_set" "$fleet_name@$fleet_set" &&
@@ -342,7 +359,9 @@ fleet_drop_pct_one() {
     done
     fleet_record removing "$fleet_name" "$fleet_vmid@$fleet_name" - || return
     fleet_said=$("$fleet_tool" delsnapshot "$fleet_vmid" "$fleet_name" 2>&1)
-    if grep -qxF "[$fleet_name]" "$fleet_file"; then
+    # A guest that has left this node meanwhile took its snapshots along.
+    [ -e "$fleet_file" ] || fleet_said="the guest is no longer on this node"
+    if [ ! -e "$fleet_file" ] || grep -qxF "[$fleet_name]" "$fleet_file"; then
         fleet_record failed "$fleet_name" "$fleet_vmid@$fleet_name" -
         echo "fleet: kept $fleet_vmid@$fleet_name $(printf '%s\n' "$fleet_said" | grep . | tail -n 1)"
         ! fleet_why=$(fleet_lock "$fleet_vmid") || echo "fleet: locked $fleet_vmid $fleet_why"

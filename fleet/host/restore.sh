@@ -344,7 +344,7 @@ fleet_rollback() {
     shift 4
     fleet_id=$(fleet_installation) || return
     if fleet_running "$fleet_vmid" && ! fleet_is "$fleet_vmid" lock rollback; then
-        pct shutdown "$fleet_vmid" --timeout 120
+        pct shutdown "$fleet_vmid" --timeout 120 && fleet_await_ha "$fleet_vmid" fleet_stopped "$fleet_vmid"
         fleet_stopped "$fleet_vmid" || { echo "$fleet_vmid does not end within two minutes: stop it (pct stop $fleet_vmid) and run this again" >&2; return 1; }
     fi
     if ! fleet_rolled_back "$fleet_vmid" "$fleet_safety"; then
@@ -357,7 +357,7 @@ fleet_rollback() {
         fleet_drop_lock "$fleet_vmid" || return
         fleet_log rolled "$fleet_vmid" "$fleet_safety" "$fleet_item,$fleet_was"
     fi
-    [ "$fleet_was" = stopped ] || pct start "$fleet_vmid"
+    [ "$fleet_was" = stopped ] || { pct start "$fleet_vmid" && fleet_await_ha "$fleet_vmid" fleet_running "$fleet_vmid"; }
 }
 
 fleet_rollback_volume() {

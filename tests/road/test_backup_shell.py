@@ -99,3 +99,63 @@ def test_without_an_installation_nothing_is_made(host: Host) -> None:
     host.program("zfs", "exit 0")
     assert host.run("fleet_take_zfs", SET, "5", "- run tank/data").returncode != 0
     assert host.calls == []
+
+
+# ── Proxmox's own snapshots ───────────────────────────────────────────────────────────────────────
+
+
+def test_a_snapshot_that_does_not_end_is_interrupted_and_its_guest_runs_on(host: Host) -> None:
+    frozen = host.root / "cgroups/101"
+    frozen.mkdir()
+    (frozen / "cgroup.freeze").write_text("1\n")
+    host.program("pct", f"echo 'frozen 1' >{frozen}/cgroup.events; exec sleep 20")
+    done = host.run("fleet_take_pct", SET, "4", "101 pct", before="fleet_slow=0.5")
+    assert "fleet: failed 101 pct snapshot did not end within 0.5 seconds" in done.stdout
+    assert (frozen / "cgroup.freeze").read_text() == "0\n"
+    assert "made" not in host.record.read_text().split()
+
+
+def test_what_somebody_else_froze_stays_frozen(host: Host) -> None:
+    frozen = host.root / "cgroups/101"
+    frozen.mkdir()
+    (frozen / "cgroup.freeze").write_text("1\n")
+    (frozen / "cgroup.events").write_text("populated 1\nfrozen 1\n")
+    host.program("pct", "exec sleep 20")
+    host.run("fleet_take_pct", SET, "4", "101 pct", before="fleet_slow=0.5")
+    assert (frozen / "cgroup.freeze").read_text() == "1\n"
+
+
+def test_a_guest_that_leaves_the_node_meanwhile_keeps_its_snapshot_in_the_record(host: Host) -> None:
+    assert host.run("fleet_installation").returncode == 0
+    ours = (host.root / "state/installation").read_text().strip()
+    conf = host.root / "pve/lxc/101.conf"
+    conf.write_text(f"hostname: plain\n\n[{SET}]\n#fleet%3A owner={ours} set={SET}\nsnaptime: 1795330800\n")
+    host.run("fleet_record", "made", SET, f"101@{SET}", "-")
+    host.program("pct", f"rm {conf}")
+    done = host.run("fleet_drop_pct", "4", f"101 pct {SET}")
+    assert "pct delsnapshot" in host.calls[-1]
+    assert f"fleet: kept 101@{SET} the guest is no longer on this node" in done.stdout
+    assert "removed" not in host.record.read_text().split()
+
+
+def test_a_container_that_cannot_be_frozen_is_said_to_run_on(host: Host) -> None:
+    done = host.run("fleet_freeze", "5", "101", before="fleet_running() { :; }")
+    assert done.stdout == "fleet: running 101\n"
+    assert host.run("fleet_freeze", "5", "101", before="fleet_running() { return 1; }").stdout == ""
+
+
+def test_a_guest_of_ha_is_waited_for_as_ha_only_takes_orders(host: Host) -> None:
+    (host.root / "pve/ha").mkdir()
+    (host.root / "pve/ha/resources.cfg").write_text("ct: 101\n\tstate started\n")
+    runs = host.root / "runs"
+    runs.touch()
+    later = f"(sleep 0.5; [ $1 = start ] && touch {runs} || rm {runs}) >/dev/null 2>&1 &"
+    host.program("pct", f"{later}\nexit 0")
+    done = host.run(
+        "fleet_rollback", "101", "fleet-before-20261123t080000z", SET, "running",
+        before=f"fleet_running() {{ [ -e {runs} ]; }}; fleet_rolled_back() {{ [ ! -e {runs} ]; }}",
+        libraries=("backup.sh", "restore.sh"),
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert [call.split()[1] for call in host.calls] == ["shutdown", "start"]
+    assert runs.exists()
