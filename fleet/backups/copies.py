@@ -68,7 +68,7 @@ def dump(work: Work, subjects: Sequence[Subject], *, label: str, allowed: int | 
     )
     removing = work.apply(pruning.part, jobs=1)
     last = work.read(archives=True) if removing else after
-    there = {each.name: _archives_of(each, last) for each in planned.subjects}
+    there = {each.name: _archives_of(each, last) for each in planned.subjects if last.backups.complete}
     removed, kept = _gone(pruning.decisions, pruning.braked, there, removing)
     return Copies(
         "archive",
@@ -124,9 +124,8 @@ def send(work: Work, subjects: Sequence[Subject], *, only: str = "", allowed: in
     sides = replicas.sides(last.spec, subjects, last.backups, found, only)
     there = {
         replicas.shown(side): frozenset(copy.name for copy in side.found.copies)
-        if side.found
-        else frozenset()
         for side in sides
+        if side.found and found.complete
     }
     removed, kept = _gone(pruning.decisions, pruning.braked, there, removing)
     acted = {result.step.subject for result in results if result.step.action == "send"}
@@ -169,16 +168,21 @@ def _gone(
     there: Mapping[str, frozenset[str]],
     results: Sequence[Result],
 ) -> tuple[dict[str, tuple[str, ...]], dict[str, str]]:
-    """What was to go and is gone, and what is still there and why, by name."""
+    """What was to go and is gone, and what is still there and why, by name; `there`: of what could be read."""
     removed: dict[str, tuple[str, ...]] = {}
     kept: dict[str, str] = {}
     lines = [line for result in results for line in result.log]
     for name, made in decisions.items():
         wanted = [each.id for each in made if each.remove] if name not in braked else []
-        if gone := tuple(each for each in wanted if each not in there.get(name, frozenset())):
+        if name not in there:
+            kept |= {
+                f"{name}: {each}": "it was to go; whether it has gone could not be read" for each in wanted
+            }
+            continue
+        if gone := tuple(each for each in wanted if each not in there[name]):
             removed[name] = gone
         for each in wanted:
-            if each in there.get(name, frozenset()):
+            if each in there[name]:
                 about = [line for line in lines if each in line]
                 kept[f"{name}: {each}"] = about[-1] if about else "it is still there"
     return removed, kept

@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime, timedelta
 from zoneinfo import ZoneInfo
 
 from fleet.domains.backup.assemble import archive_items, items
 from fleet.domains.backup.items import BackupFacts
 from fleet.domains.backup.spec import BackupSpec, Subject
-from fleet.schedule.calendar import Calendar, parse
+from fleet.schedule.calendar import last_due, parse
 
 #: How long after its time a run may take before what it should have made is missed (seconds).
 GRACE = 4 * 3600
-#: How far back a due time is looked for (days): of a yearly schedule there is one in every 366.
-_BACK = 367
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,23 +58,6 @@ def is_late(subject: Subject, age: int | None, spec: BackupSpec, now: int) -> bo
         return False
     due = last_due(calendar, ZoneInfo(spec.timezone), now - GRACE)
     return due is not None and now - age < due
-
-
-def last_due(calendar: Calendar, zone: ZoneInfo, now: int) -> int | None:
-    """The last time (epoch seconds) at which this was due; None where that is more than a year ago."""
-    here = datetime.fromtimestamp(now, ZoneInfo(calendar.zone) if calendar.zone else zone)
-    for back in range(_BACK):
-        day = here.date() - timedelta(days=back)
-        if day.month not in calendar.months or day.day not in calendar.days:
-            continue
-        if day.weekday() not in calendar.weekdays:
-            continue
-        for hour in sorted(calendar.hours, reverse=True):
-            for minute in sorted(calendar.minutes, reverse=True):
-                at = datetime(day.year, day.month, day.day, hour, minute, tzinfo=here.tzinfo)
-                if at.timestamp() <= now:
-                    return int(at.timestamp())
-    return None
 
 
 def _age(subject: Subject, facts: BackupFacts, *, archives: bool) -> int | None:

@@ -20,11 +20,15 @@ from fleet.inventory import Inventory
 from fleet.tools.props import parse_bool, parse_props
 from fleet.tools.pvesm import StorageEntry
 
+#: How long a storage may take to list its archives (seconds).
+PATIENCE = 50
 #: Keys of a VM that are disks (PVE/QemuServer/Drive.pm).
 _DISK = re.compile(
     r"(?:ide[0-3]|sata[0-5]|scsi(?:[0-9]|[12][0-9]|30)|virtio(?:[0-9]|1[0-5])|efidisk0|tpmstate0)"
 )
 _MOUNT = re.compile(r"rootfs|mp\d+")
+#: Sections of a VM's configuration that are no snapshots (PVE/QemuServer.pm, parse_vm_config).
+_OTHER_SECTION = re.compile(r"PENDING|cloudinit|special:.*")
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,17 +80,27 @@ def guest_state(guest: Guest, storages: Mapping[str, StorageEntry]) -> GuestStat
         lock=current.get("lock", ""),
         template=current.get("template", "0") == "1",
         fuse=bool(features.get("mount")) or _is_on(features.get("fuse", "0")),
-        volumes=tuple(_volumes(guest, storages)),
+        volumes=tuple(_volumes(guest.kind, current, storages)),
         snapshots=tuple(
-            ConfigSnapshot(each.name, each.time, each.description, each.parent, each.state)
+            ConfigSnapshot(
+                each.name,
+                each.time,
+                each.description,
+                each.parent,
+                each.state,
+                tuple(volume.dataset for volume in _volumes(guest.kind, each.values, storages) if volume.dataset),
+            )
             for each in guest.config.snapshots
+            if not _OTHER_SECTION.fullmatch(each.name)
         ),
     )
 
 
-def _volumes(guest: Guest, storages: Mapping[str, StorageEntry]) -> Iterator[Volume]:
-    keys = _MOUNT if guest.kind == "lxc" else _DISK
-    for key, value in sorted(guest.config.current.items()):
+def _volumes(
+    kind: str, config: Mapping[str, str], storages: Mapping[str, StorageEntry]
+) -> Iterator[Volume]:
+    keys = _MOUNT if kind == "lxc" else _DISK
+    for key, value in sorted(config.items()):
         if not keys.fullmatch(key):
             continue
         props = _props(value, "volume")
@@ -94,7 +108,7 @@ def _volumes(guest: Guest, storages: Mapping[str, StorageEntry]) -> Iterator[Vol
             yield Volume(key, value, storage="?", storage_type="not readable")
             continue
         volid = props.get("volume") or props.get("file", "")
-        if guest.kind == "qemu" and (props.get("media") == "cdrom" or volid in ("none", "cdrom")):
+        if kind == "qemu" and (props.get("media") == "cdrom" or volid in ("none", "cdrom")):
             continue
         storage, colon, name = volid.partition(":")
         if volid.startswith("/") or not colon:
@@ -109,7 +123,7 @@ def _volumes(guest: Guest, storages: Mapping[str, StorageEntry]) -> Iterator[Vol
             storage_type=entry.type if entry else "unknown",
             dataset=f"{pool}/{name.rpartition('/')[2]}" if pool else None,
             path=props.get("mp", "/"),
-            backup=key == "rootfs" or _is_on(props.get("backup", "0" if guest.kind == "lxc" else "1")),
+            backup=key == "rootfs" or _is_on(props.get("backup", "0" if kind == "lxc" else "1")),
         )
 
 
@@ -133,6 +147,8 @@ def _is_on(value: str) -> bool:
 
 def _archives_probe(storage: str) -> Probe:
     listing = command(
+        # A file server that is away would hold up the whole read.
+        "timeout", "-k", "5", str(PATIENCE),
         "pvesh", "get", f"/nodes/localhost/storage/{storage}/content", "--content", "backup",
         "--output-format", "json",
     )  # fmt: skip

@@ -186,12 +186,13 @@ def node_of(inventory: Inventory, reading: Reading) -> Node:
 
 
 def _copies(reading: Reading) -> Iterator[Copy]:
-    """The copies that fleet made. One that has lost our tag since is somebody's own, and no copy any more."""
+    """The copies that fleet made. One that has lost our tag, or is fleet's since, is no copy any more."""
     said = reading.answers["restore-record"].text.split("\n")
     states = {int(words[0]): words[1] for words in map(str.split, said) if len(words) == 2}
     for vmid, guest in sorted(reading.facts.guests.guests.items()):
         current = guest.config.current
-        whole = TAG in guest.config.tags and "lock" not in current
+        tags = guest.config.tags
+        whole = TAG in tags and "fleet" not in tags and "lock" not in current
         if guest.kind != "lxc" or vmid not in states or not (whole or states[vmid] == "making"):
             continue
         for line in current.get("description", "").split("\n"):

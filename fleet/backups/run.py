@@ -10,7 +10,9 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from typing import Protocol, TypeVar
 
+from fleet.backups.health import health
 from fleet.backups.reading import Reading, read
 from fleet.core.errors import ExitCode, UsageError
 from fleet.core.plan import Part, Plan, join
@@ -50,6 +52,7 @@ class Report:
     warnings: tuple[str, ...] = ()
     alarms: tuple[str, ...] = ()  # what a person has to look at
     decisions: Mapping[str, tuple[Decision, ...]] = field(default_factory=dict)
+    unproven: tuple[str, ...] = ()  # subjects whose restore was not proven in time
     frozen: int = 0  # milliseconds that containers were held still, the longest time
     seconds: float = 0.0
     executions: int = 0
@@ -62,6 +65,17 @@ class Report:
         return ExitCode.REFUSED if self.braked else ExitCode.DONE
 
 
+class HasExitCode(Protocol):
+    """How a run ended."""
+
+    @property
+    def exit_code(self) -> int:
+        """As that of the process."""
+
+
+Ended = TypeVar("Ended", bound=HasExitCode)
+
+
 class Work:
     """One run on a node whose lock it holds: reads, and applies steps."""
 
@@ -71,9 +85,15 @@ class Work:
         self.inventory = inventory
         self.shell = shell
         self.journal = journal
+        self.exit_code: int = ExitCode.DONE  # what the journal says of the run
         self._lock = lock
         self._run = run
         self._parts = 0
+
+    def done(self, report: Ended) -> Ended:
+        """The report, whose exit code is that of the run."""
+        self.exit_code = report.exit_code
+        return report
 
     def read(self, **more: object) -> Reading:
         """A fresh read, once no job of an earlier run is on the host."""
@@ -116,8 +136,9 @@ def working(inventory: Inventory, what: str) -> Iterator[Work]:
         Journal(inventory.node.name, run) as journal,
     ):
         journal.write("run", what=what)
-        yield Work(inventory, shell, lock, journal, run)
-        journal.write("end", executions=shell.executions)
+        work = Work(inventory, shell, lock, journal, run)
+        yield work
+        journal.write("end", exit=work.exit_code, executions=shell.executions)
 
 
 def snapshot(
@@ -161,6 +182,7 @@ def snapshot(
         warnings=(*_warnings(said, after), *report.warnings),
         alarms=(*_alarms(said, after), *report.alarms),
         decisions=report.decisions,
+        unproven=health(after.spec, after.backups).unproven,
         frozen=max((int(each["who"]) for each in _said(said, "frozen")), default=0),
         seconds=time.monotonic() - began,
         executions=work.shell.executions,
@@ -247,11 +269,13 @@ def _rotated(
             continue
         wanted = [each.id for each in decisions if each.remove]
         there = {item.name: item for item in items(by_name[name], after.backups)}
-        gone = tuple(each for each in wanted if each not in there)
+        gone = tuple(each for each in wanted if each not in there) if after.backups.complete else ()
         if gone:
             removed[name] = gone
         for each in wanted:
-            if each in there:
+            if not after.backups.complete:
+                kept[f"{name}@{each}"] = "it was to go; whether it has gone could not be read"
+            elif each in there:
                 paths = (f"{by_name[name].vmid}@{each}", *(part.path for part in there[each].parts))
                 kept[f"{name}@{each}"] = next(
                     (said[path] for path in paths if path in said), "it is still there"

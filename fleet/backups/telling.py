@@ -61,6 +61,7 @@ def report_of(report: Report, task: str, inventory: Inventory) -> notify.Report:
         else f"{removed} removed in {report.seconds:.0f} s",
         failed=tuple(_pairs(report.failed, report.kept)) + report.alarms,
         warnings=(*_pairs(report.braked), *report.warnings),
+        info=(f"restore not proven in time: {', '.join(report.unproven)}",) if report.unproven else (),
     )
 
 

@@ -46,13 +46,11 @@ def printable(text: str) -> str:
 
 def size_text(size: float) -> str:
     """`512 B`, `2.6 MiB`: three digits that count."""
-    for unit in ("B", "KiB", "MiB", "GiB"):
-        if size < 1000:
-            break
+    units = ["B", "KiB", "MiB", "GiB", "TiB"]
+    while size >= 1000 and len(units) > 1:
         size /= 1024
-    else:
-        unit = "TiB"
-    return f"{size:.0f} {unit}" if unit == "B" or size >= 100 else f"{size:.3g} {unit}"
+        del units[0]
+    return f"{size:.0f} {units[0]}" if units[0] == "B" or size >= 100 else f"{size:.3g} {units[0]}"
 
 
 def counted(number: int, one: str, many: str = "") -> str:

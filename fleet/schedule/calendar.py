@@ -26,6 +26,9 @@ SHORTHANDS: Mapping[str, str] = {
 }
 WEEKDAYS = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")
 
+#: How far back a due time is looked for (days): of a yearly schedule there is one in every 366.
+_BACK = 367
+
 _ZONE = re.compile(r"UTC|[A-Z][A-Za-z0-9_+-]*(?:/[A-Za-z0-9_+-]+)+|[A-Z]{3,4}(?:[0-9]+[A-Z]*)?")
 _TIME = re.compile(r"([^:]+):([^:]+?)(?::0{1,2})?")
 
@@ -79,6 +82,23 @@ def parse(text: str) -> Calendar:
     if left or not words:
         raise ValueError(f"{text!r} is no calendar event; write it like 02:00, or sun 03:30")
     return Calendar(minutes, hours, days, months, weekdays, zone)
+
+
+def last_due(calendar: Calendar, zone: ZoneInfo, now: int) -> int | None:
+    """The last time (epoch seconds) at which this was due; None where that is more than a year ago."""
+    here = datetime.fromtimestamp(now, ZoneInfo(calendar.zone) if calendar.zone else zone)
+    for back in range(_BACK):
+        day = here.date() - timedelta(days=back)
+        if day.month not in calendar.months or day.day not in calendar.days:
+            continue
+        if day.weekday() not in calendar.weekdays:
+            continue
+        for hour in sorted(calendar.hours, reverse=True):
+            for minute in sorted(calendar.minutes, reverse=True):
+                at = datetime(day.year, day.month, day.day, hour, minute, tzinfo=here.tzinfo)
+                if at.timestamp() <= now:
+                    return int(at.timestamp())
+    return None
 
 
 def crontab(calendar: Calendar) -> str:

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
+from zoneinfo import ZoneInfo
 
-from fleet.domains.backup.spec import BackupSpec
-from fleet.schedule.calendar import in_zone
+from fleet.domains.backup.spec import BackupSpec, Drill
+from fleet.schedule.calendar import in_zone, last_due, parse
 
 _HOUR = 3600
+#: Any day will do to learn how far apart the runs of a schedule are (epoch seconds).
+_SOME_DAY = 1_800_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +50,9 @@ def jobs(spec: BackupSpec, node: str) -> tuple[Job, ...]:
         *(_Wanted("send", schedule, 48 * _HOUR) for schedule in sent if len(sent) == 1),
     ]
     if spec.drill and spec.drill.schedule:
-        made.append(_Wanted("drill", spec.drill.schedule, 12 * _HOUR))
+        number = drilled_at_once(sum(each.snapshots is not None for each in wanted), spec.drill)
+        only = ("--sample", str(number)) if number > 1 else ()
+        made.append(_Wanted("drill", spec.drill.schedule, 12 * _HOUR, only=only))
     names = _names(made, f"fleet-{_plain(node)}")
     return tuple(
         Job(
@@ -59,6 +65,14 @@ def jobs(spec: BackupSpec, node: str) -> tuple[Job, ...]:
         )
         for name, each in zip(names, made, strict=True)
     )
+
+
+def drilled_at_once(subjects: int, drill: Drill) -> int:
+    """How many one drill has to restore so that all are proven again before a proof is too old."""
+    last = last_due(parse(drill.schedule or "daily"), ZoneInfo("UTC"), _SOME_DAY)
+    before = last and last_due(parse(drill.schedule or "daily"), ZoneInfo("UTC"), last - 60)
+    runs = drill.max_age // (last - before) if last and before else 0
+    return math.ceil(subjects / max(runs, 1))
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,6 +11,7 @@ from fleet.tasks.cli import Options, inventory_path, task
 
 if TYPE_CHECKING:
     from fleet.domains.backup.spec import Keep, Subject
+    from fleet.host.apply import Result
     from fleet.inventory import Inventory
 
 _KEEP = {
@@ -65,8 +66,10 @@ def snapshot(
 
     def body() -> run.Report:
         with run.working(inventory, "backup.snapshot") as work:
-            return run.snapshot(
-                work, subjects, label=label, keep=keep, allowed=yes_remove or None, jobs=options.jobs
+            return work.done(
+                run.snapshot(
+                    work, subjects, label=label, keep=keep, allowed=yes_remove or None, jobs=options.jobs
+                )
             )
 
     report = told(
@@ -132,7 +135,7 @@ def rotate(
             show(decision_lines(rotation))
         return ExitCode.REFUSED if rotation.braked else ExitCode.DONE
     with run.working(inventory, "backup.rotate") as work:
-        report = run.prune(work, subjects, keep=keep, allowed=allowed, jobs=options.jobs)
+        report = work.done(run.prune(work, subjects, keep=keep, allowed=allowed, jobs=options.jobs))
     if options.json:
         print(json.dumps(report_data(report), indent=2))
     else:
@@ -231,7 +234,6 @@ def adopt(options: Options, name: str) -> int:
     from fleet.core.plan import Part
     from fleet.domains.backup.assemble import adoptable, items
     from fleet.domains.backup.snapshots import steps
-    from fleet.host.guarded import GOOD
     from fleet.tasks.cli import confirm
 
     inventory = _load(options)
@@ -245,10 +247,8 @@ def adopt(options: Options, name: str) -> int:
             return ExitCode.DONE
         confirm("Let fleet keep and remove these as its own, by the policy?", options)
         results = work.apply(Part((steps.adopt(found),)), jobs=1)
-    if all(result.outcome in GOOD for result in results):
-        return ExitCode.DONE
-    print("\n".join(line for result in results for line in result.log))
-    return ExitCode.SOME_FAILED
+        work.exit_code = code = _code(results)
+    return code
 
 
 def _pin(options: Options, text: str, until: str) -> int:
@@ -256,7 +256,6 @@ def _pin(options: Options, text: str, until: str) -> int:
     from fleet.core.plan import Part
     from fleet.domains.backup.assemble import items
     from fleet.domains.backup.snapshots import steps
-    from fleet.host.guarded import GOOD
 
     inventory = _load(options)
     name, at, wanted = text.partition("@")
@@ -270,11 +269,20 @@ def _pin(options: Options, text: str, until: str) -> int:
         if item is None or not item.ours or not item.parts:
             raise UsageError(_no_such(text, there, item is not None))
         results = work.apply(Part((steps.pin(item, until),)), jobs=1)
-    if any(result.outcome not in GOOD for result in results):
-        print("\n".join(line for result in results for line in result.log))
-        return ExitCode.SOME_FAILED
-    print(f"{text} is no longer pinned" if until == "-" else f"{text} is pinned until {until}")
-    return ExitCode.DONE
+        work.exit_code = code = _code(results)
+    if code == ExitCode.DONE:
+        print(f"{text} is no longer pinned" if until == "-" else f"{text} is pinned until {until}")
+    return code
+
+
+def _code(results: Sequence[Result]) -> int:
+    """0 where all steps did what they should, else 3, and their logs are shown."""
+    from fleet.host.guarded import GOOD
+
+    if all(result.outcome in GOOD for result in results):
+        return ExitCode.DONE
+    print("\n".join(line for result in results for line in result.log))
+    return ExitCode.SOME_FAILED
 
 
 def _no_such(text: str, there: Sequence[object], known: bool) -> str:

@@ -59,7 +59,7 @@ def dump(options: Options, label: str = "dump", schedule: str = "", yes_remove: 
 
     def body() -> copies.Copies:
         with run.working(inventory, "backup.dump") as work:
-            return copies.dump(work, subjects, label=label, allowed=yes_remove or None)
+            return work.done(copies.dump(work, subjects, label=label, allowed=yes_remove or None))
 
     report = told(
         inventory,
@@ -118,7 +118,7 @@ def send(options: Options, replica: str = "", yes_remove: int = 0) -> int:
 
     def body() -> copies.Copies:
         with run.working(inventory, "backup.send") as work:
-            return copies.send(work, subjects, only=replica, allowed=yes_remove or None)
+            return work.done(copies.send(work, subjects, only=replica, allowed=yes_remove or None))
 
     report = told(
         inventory,

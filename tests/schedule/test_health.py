@@ -8,9 +8,10 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from fleet.backups.health import GRACE, health, is_late, last_due
+from fleet.backups.health import GRACE, health, is_late
 from fleet.domains.backup.spec import Drill
-from fleet.schedule.calendar import parse
+from fleet.schedule.calendar import last_due, parse
+from fleet.schedule.jobs import drilled_at_once
 from tests.domains.backup_values import DAY, NOW, at, bind, daily, facts, guest, spec, subject_of, volume
 
 ROOT = "tank/guests/subvol-101-disk-0"
@@ -62,6 +63,16 @@ def test_health_names_who_has_none_who_is_late_and_who_is_not_proven() -> None:
     assert found.late == ("ct101",)
     assert found.unproven == ("ct101",)
     assert not found.good
+
+
+@pytest.mark.parametrize(
+    ("subjects", "schedule", "days", "number"),
+    [(30, "sun 05:00", 30, 8), (3, "05:00", 30, 1), (30, "monthly", 30, 30), (0, "05:00", 30, 0)],
+)
+def test_a_drill_restores_so_many_that_no_proof_grows_too_old(
+    subjects: int, schedule: str, days: int, number: int
+) -> None:
+    assert drilled_at_once(subjects, Drill((9900, 9909), days * DAY, schedule=schedule)) == number
 
 
 def test_a_snapshot_of_somebody_else_is_no_backup() -> None:
