@@ -68,10 +68,16 @@ def archives(world: World) -> set[str]:
     return {path.name for path in (world.root / "var/lib/vz/dump").glob("vzdump-*.tar.zst")}
 
 
-def killed_at(event: int, hosts: Path, what: str) -> bool:
-    """Whether a process that runs this task killed itself when it wrote its nth line into the journal."""
+def few(*names: str) -> BackupSpec:
+    """What is wanted of these subjects only; one archive and one copy are kept."""
+    made = spec(keep=1, replicas=(replace(HERE, keep=Keep(last=1)),))
+    return replace(made, subjects=tuple(each for each in made.subjects if each.name in names))
+
+
+def killed_at(event: int, hosts: Path, what: str, *names: str) -> bool:
+    """Whether a process that runs this task on `few` killed itself at its nth line of the journal."""
     done = subprocess.run(
-        [sys.executable, "-m", "tests.road.copies", str(hosts), str(event), what],
+        [sys.executable, "-m", "tests.road.copies", str(hosts), str(event), what, *names],
         cwd=ROOT,
         timeout=120,
         capture_output=True,
@@ -80,7 +86,7 @@ def killed_at(event: int, hosts: Path, what: str) -> bool:
     return done.returncode == -signal.SIGKILL
 
 
-def _main(hosts: str, event: str, what: str) -> None:
+def _main(hosts: str, event: str, what: str, *names: str) -> None:
     from fleet.host.journal import Journal
 
     written = 0
@@ -94,7 +100,7 @@ def _main(hosts: str, event: str, what: str) -> None:
             os.kill(os.getpid(), signal.SIGKILL)
 
     Journal.write = counting  # type: ignore[method-assign, assignment]
-    inventory = read(Path(hosts), spec())
+    inventory = read(Path(hosts), few(*names))
     if what == "dump":
         dump(inventory)
     else:
