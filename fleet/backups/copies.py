@@ -168,7 +168,7 @@ def _gone(
     there: Mapping[str, frozenset[str]],
     results: Sequence[Result],
 ) -> tuple[dict[str, tuple[str, ...]], dict[str, str]]:
-    """What was to go and is gone, and what is still there and why, by name; `there`: of what could be read."""
+    """What was to go and is gone, and what is still there and why, by name. `there`: what could be read."""
     removed: dict[str, tuple[str, ...]] = {}
     kept: dict[str, str] = {}
     lines = [line for result in results for line in result.log]
