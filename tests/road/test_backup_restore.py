@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -64,6 +65,13 @@ def inventory(hosts: Path) -> Inventory:
 def node(_world: World, hosts: Path) -> World:
     """The node as made."""
     return _world
+
+
+@pytest.fixture
+def inv(hosts: Path) -> Inv:
+    """`inv`, run in the folder of this hosts.yml."""
+    (hosts.parent / "tasks.py").write_text((operator.ROOT / "tasks.py").read_text())
+    return Inv(hosts.parent)
 
 
 def names(node: World, dataset: str = ROOTFS) -> list[str]:
@@ -211,6 +219,29 @@ def test_an_archive_is_restored_without_unpacking_into_shared_data(node: World, 
     assert node.run("find /data | sort") == before
     got = get(with_archives, "bound@archive", "/root/notes", inventory.path.parent / "out")
     assert got.path.read_text() == "third"
+
+
+def test_a_guest_that_is_gone_comes_back_from_its_archive_and_is_fleets_again(
+    inv: Inv, node: World, inventory: Inventory
+) -> None:
+    archived = replace(inventory, backups=copies.spec(replicas=()))
+    assert copies.dump(archived, limit=("bound",)).exit_code == 0
+    node.run("pct stop 100 && pct destroy 100")
+    done = restores.restore(archived, "bound@archive", Request(vmid=100, link=Link.UP))
+    assert done.exit_code == 0, done
+    assert restores.text(node, ROOTFS, "root/notes") == "third"
+    inv("provision.adopt", "bound", "--yes")
+    operator.settle(inventory, restart=True)
+    config = node.config(100)
+    assert "mp0: /data,mp=/data" in config
+    assert re.search(r"^tags: fleet\b", config, re.MULTILINE)
+    assert 100 in node.running()
+    mark = next(line for line in config.splitlines() if "owner=" in line)
+    with working(inventory, "test") as work:
+        (result,) = work.apply(Part((scrap(100, mark),)), jobs=1)
+    assert (
+        result.outcome is Outcome.FAILED
+    )  # no copy any more, so nothing that a drill or a rerun would destroy
 
 
 # ── in place ──────────────────────────────────────────────────────────────────────────────────────
@@ -470,13 +501,6 @@ def scrap(vmid: int, mark: str) -> Step:
 
 
 # ── the tasks ─────────────────────────────────────────────────────────────────────────────────────
-
-
-@pytest.fixture
-def inv(hosts: Path) -> Inv:
-    """`inv`, run in the folder of this hosts.yml."""
-    (hosts.parent / "tasks.py").write_text((operator.ROOT / "tasks.py").read_text())
-    return Inv(hosts.parent)
 
 
 def test_the_tasks_say_what_they_did(inv: Inv, node: World) -> None:
