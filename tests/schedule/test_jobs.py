@@ -85,7 +85,7 @@ def test_replicas_with_schedules_of_their_own_are_sent_one_by_one() -> None:
 
 def test_a_drill_runs_only_where_it_has_a_schedule() -> None:
     drill = Drill((9900, 9909), 30 * 86400, schedule="sun 05:00")
-    assert made(spec(drill=drill)) == [("fleet-pve-drill", "backup.drill --sample 8", "sun 05:00 America/New_York")]
+    assert made(spec(drill=drill)) == [("fleet-pve-drill", "backup.drill", "sun 05:00 America/New_York")]
     assert made(spec(drill=replace(drill, schedule=None))) == []
 
 
