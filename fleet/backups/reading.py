@@ -28,7 +28,7 @@ _DISK = re.compile(
 )
 _MOUNT = re.compile(r"rootfs|mp\d+")
 #: Sections of a VM's configuration that are no snapshots (PVE/QemuServer.pm, parse_vm_config).
-_OTHER_SECTION = re.compile(r"PENDING|cloudinit|special:.*")
+_OTHER_SECTION = re.compile(r"PENDING|special:.*", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +88,9 @@ def guest_state(guest: Guest, storages: Mapping[str, StorageEntry]) -> GuestStat
                 each.description,
                 each.parent,
                 each.state,
-                tuple(volume.dataset for volume in _volumes(guest.kind, each.values, storages) if volume.dataset),
+                tuple(
+                    volume.dataset for volume in _volumes(guest.kind, each.values, storages) if volume.dataset
+                ),
             )
             for each in guest.config.snapshots
             if not _OTHER_SECTION.fullmatch(each.name)
@@ -96,9 +98,7 @@ def guest_state(guest: Guest, storages: Mapping[str, StorageEntry]) -> GuestStat
     )
 
 
-def _volumes(
-    kind: str, config: Mapping[str, str], storages: Mapping[str, StorageEntry]
-) -> Iterator[Volume]:
+def _volumes(kind: str, config: Mapping[str, str], storages: Mapping[str, StorageEntry]) -> Iterator[Volume]:
     keys = _MOUNT if kind == "lxc" else _DISK
     for key, value in sorted(config.items()):
         if not keys.fullmatch(key):

@@ -41,7 +41,11 @@ def items(subject: Subject, facts: BackupFacts) -> tuple[Item, ...]:
             by_name.setdefault(snapshot.name, []).append(snapshot)
     found = []
     for section in guest.snapshots if guest else ():
-        found.append(_of_guest(subject, guest, section, by_name.pop(section.name, []), facts))
+        parts = by_name.pop(section.name, [])
+        # A volume that the guest has no more has its part in it all the same.
+        for dataset in {*section.datasets} - {*datasets_of(subject, facts)}:
+            parts += [each for each in facts.snapshots.get(dataset, ()) if each.name == section.name]
+        found.append(_of_guest(subject, guest, section, parts, facts))
     found += [_of_zfs(subject, parts, facts) for parts in by_name.values()]
     found = _ordered(found, datasets_of(subject, facts))
     return tuple(sorted(found, key=lambda item: (item.created, item.order, item.name), reverse=True))
@@ -123,6 +127,9 @@ def _of_guest(
         and all(part.owner in ("", facts.installation) and not part.replaced for part in parts)
     )
     blocks = _blocks(parts, guest)
+    if missing := sorted({*section.datasets} - {part.dataset for part in parts}):
+        # Proxmox would stop at it half way, and leave the guest locked (backup.md 3.5).
+        blocks += (f"not to be found on {', '.join(missing)}",)
     if section.state:
         blocks += (f"half done ({section.state})",)
     return Item(

@@ -61,6 +61,7 @@ class ConfigSnapshot:
     description: str = ""
     parent: str = ""
     state: str = ""  # prepare or delete where it is half done
+    datasets: tuple[str, ...] = ()  # of the volumes that the guest had then, those on zfspool storages
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,6 +22,7 @@ class Snapshot:
     parent: str = ""
     state: str = ""
     description: str = ""
+    values: Mapping[str, str] = field(default_factory=dict)  # the guest's own, as they were then
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,9 +113,12 @@ def _read_snapshot_line(line: str, said: dict[str, str]) -> None:
     if line.startswith("#"):
         text = unquote(line[1:])
         said["description"] = f"{said['description']}\n{text}" if "description" in said else text
-    elif line.startswith(("snaptime:", "parent:", "snapstate:")):
-        key, _, value = line.partition(":")
-        said[key] = value.strip()
+    elif match := _LINE.fullmatch(line):
+        said[match[1]] = match[2]
+
+
+#: Keys of a section that tell of the snapshot, and not of the guest.
+_OF_SNAPSHOT = frozenset({"snaptime", "parent", "snapstate", "description"})
 
 
 def _snapshot(name: str, said: Mapping[str, str]) -> Snapshot:
@@ -125,6 +129,7 @@ def _snapshot(name: str, said: Mapping[str, str]) -> Snapshot:
         said.get("parent", ""),
         said.get("snapstate", ""),
         said.get("description", ""),
+        {key: value for key, value in said.items() if key not in _OF_SNAPSHOT},
     )
 
 
