@@ -18,7 +18,7 @@ import time
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, NamedTuple
 
-from . import owners
+from . import owners, zfs_control
 from .errors import Die
 
 if TYPE_CHECKING:
@@ -122,6 +122,8 @@ def _members(directory: str, mount: str, excluded: list[str]) -> Iterator[tuple[
     top = f".{mount}".rstrip("/") or "."
     yield directory, f"{top}/" if mount == "/" else top
     for parent, directories, files in os.walk(directory):
+        if zfs_control.NAME in directories:
+            directories.remove(zfs_control.NAME)
         below = os.path.relpath(parent, directory)
         prefix = top if below == "." else f"{top}/{below}"
         directories[:] = sorted(name for name in directories if not _excluded(f"{prefix}/{name}", excluded))

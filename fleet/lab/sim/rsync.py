@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import stat
 
+from . import zfs_control
+
 
 def statistics(directory: str, used: int) -> str:
     """The statistics of copying a tree into an empty one.
@@ -14,6 +16,8 @@ def statistics(directory: str, used: int) -> str:
     regular, directories, links, real = 0, 1, 0, 0
     for top, dirs, names in os.walk(directory):
         for name in (*dirs, *names):
+            if name == zfs_control.NAME:
+                continue
             info = os.lstat(os.path.join(top, name))
             regular += stat.S_ISREG(info.st_mode)
             directories += stat.S_ISDIR(info.st_mode)

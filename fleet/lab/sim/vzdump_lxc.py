@@ -7,7 +7,19 @@ import shlex
 import shutil
 import time
 
-from . import archives, conf, container, files, mounts, packing, paths, pct_power, pct_snapshot, storage
+from . import (
+    archives,
+    conf,
+    container,
+    files,
+    mounts,
+    packing,
+    paths,
+    pct_power,
+    pct_snapshot,
+    storage,
+    zfs_control,
+)
 from .conf import Config
 from .errors import Die
 from .mounts import Mount
@@ -265,4 +277,5 @@ def _human(size: int) -> str:
 def _sockets(directory: str, names: list[str]) -> set[str]:
     """What is no file, directory or link: rsync makes it anew, we leave it out."""
     kinds = (os.path.isfile, os.path.isdir, os.path.islink)
-    return {name for name in names if not any(kind(os.path.join(directory, name)) for kind in kinds)}
+    found = {name for name in names if not any(kind(os.path.join(directory, name)) for kind in kinds)}
+    return found | zfs_control.left_out(directory, names)

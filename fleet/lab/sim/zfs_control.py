@@ -18,6 +18,11 @@ NAME = ".zfs"
 _HOME = "/var/lib/fleet-lab/zfs-ctl"
 
 
+def left_out(_directory: str, names: list[str]) -> set[str]:
+    """What shutil.copytree is not to copy of a file system, for it is none of its files."""
+    return {NAME} & set(names)
+
+
 def update(tree: Tree, base: str, labels: list[str]) -> None:
     """Make or remove the links to snapshots of a dataset that came, changed or went."""
     node = tree.datasets[base]
