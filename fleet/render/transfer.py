@@ -15,16 +15,24 @@ from fleet.render.run import stopping_text
 
 #: What a transfer says of itself: fleet/host/send.sh, and vzdump of a VM (PVE/VZDump/QemuServer.pm).
 _SENT = re.compile(r"fleet: sent (?P<done>\d+) (?P<total>\d+)")
-_PERCENT = re.compile(r"INFO:\s+(?P<percent>\d+)% \(.*")
+_READ = re.compile(r"INFO:\s+\d+% \((?P<done>\d+(\.\d+)? \w+) of (?P<total>\d+(\.\d+)? \w+)\) .*")
+_UNITS = ("B", "KiB", "MiB", "GiB", "TiB", "PiB")
 
 
 def progress(line: str) -> tuple[int, int] | None:
-    """How much of how much, in bytes or in percent; None for a line that says nothing of it."""
+    """How many bytes of how many; None for a line that says nothing of it."""
     if match := _SENT.fullmatch(line.strip()):
         return int(match["done"]), int(match["total"])
-    if match := _PERCENT.fullmatch(line.strip()):
-        return int(match["percent"]), 100
+    if match := _READ.fullmatch(line.strip()):
+        done, total = _bytes(match["done"]), _bytes(match["total"])
+        return None if done is None or total is None else (done, total)
     return None
+
+
+def _bytes(text: str) -> int | None:
+    """`1.2 GiB` in bytes."""
+    number, _, unit = text.partition(" ")
+    return int(float(number) * 1024 ** _UNITS.index(unit)) if unit in _UNITS else None
 
 
 @contextmanager

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from dataclasses import replace
+from importlib.resources import files
 
 import pytest
 from hypothesis import given
@@ -462,3 +464,29 @@ def test_without_replicas_nothing_is_read() -> None:
 def test_another_host_is_asked_in_the_same_execution_and_not_for_long() -> None:
     (probe,) = (each for each in replicas.probes([NAS]) if each.name == "replica-nas")
     assert "timeout 20 ssh -n -o BatchMode=yes -o ConnectTimeout=10 -- root@nas" in probe.sh
+
+
+# ── what is never said to ZFS ─────────────────────────────────────────────────────────────────────
+
+
+def _calls(name: str) -> list[str]:
+    """Each call of zfs in a file of the host's functions, up to what ends it; comments are left out."""
+    text = files("fleet.host").joinpath(name).read_text(encoding="utf-8")
+    code = "\n".join(line for line in text.splitlines() if not line.lstrip().startswith("#"))
+    return re.findall(r"\bzfs (?:receive|recv|send|destroy|rollback) [^;|&\n)]*", code)
+
+
+@pytest.mark.parametrize("name", ["send.sh", "dump.sh", "backup.sh"])
+def test_no_function_on_the_host_forces_anything(name: str) -> None:
+    for call in _calls(name):
+        verb, *options = call.split()[1:]
+        flags = "".join(option[1:] for option in options if re.fullmatch(r"-[A-Za-z]+", option))
+        assert verb != "rollback", call
+        assert not set(flags) & set("FRrfd"), call
+        if verb == "destroy":  # one path, held by one word, that a check before has seen to be a snapshot
+            assert re.fullmatch(r"zfs destroy \"\$[^ ]+\"( 2>)?", call.strip()), call
+
+
+def test_send_and_receive_are_among_the_calls_that_were_looked_at() -> None:
+    verbs = {call.split()[1] for call in _calls("send.sh")}
+    assert verbs == {"send", "receive", "destroy"}

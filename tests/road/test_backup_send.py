@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from tests.road.world import State, World
 ROOT = "tank/guests/subvol-100-disk-0"
 COPY = "tank/replica/tank:guests:subvol-100-disk-0"
 TO = f"{ROOT} to here"
+DATA, DATA_COPY, DATA_TO = "tank/data", "tank/replica/tank:data", "tank/data to here"
 SOURCES = (
     ROOT,
     "tank/docker/subvol-100-disk-0",
@@ -195,13 +197,20 @@ def test_a_replica_without_its_dataset_says_how_to_make_it(node: World, inventor
     assert "zfs create" in report.failed[TO]
 
 
-def test_without_cstream_a_bandwidth_limit_is_not_passed_over(node: World, hosts: Path) -> None:
-    slow = copies.read(hosts, copies.spec(replicas=(replace(copies.HERE, bwlimit=100_000),)))
-    backups.snapshot(slow, limit=("bound",))
-    there = node.lab.run("command -v cstream")[0] == 0
-    report = copies.send(slow, limit=("bound",))
-    assert report.exit_code == (0 if there else 3)
-    assert there or "cstream" in report.failed[TO]
+def test_a_bandwidth_limit_is_kept_or_said_and_never_passed_over(node: World, hosts: Path) -> None:
+    slow = copies.read(hosts, copies.spec(replicas=(replace(copies.HERE, bwlimit=800),)))
+    backups.snapshot(slow, limit=(DATA,))
+    hidden = node.root / "usr/local/sbin/cstream"
+    hidden.rename(hidden.with_name("cstream.away"))
+    try:
+        report = copies.send(slow, limit=(DATA,))
+    finally:
+        hidden.with_name("cstream.away").rename(hidden)
+    assert report.exit_code == 3
+    assert "cstream" in report.failed[DATA_TO]
+    began = time.monotonic()
+    assert copies.send(slow, limit=(DATA,)).exit_code == 0
+    assert time.monotonic() - began > 1.2  # 1.2 MB at 800 KiB/s
 
 
 @pytest.mark.slow
@@ -214,8 +223,6 @@ def test_one_datasets_failure_stops_no_other(node: World, inventory: Inventory) 
 
 
 # ── interrupted transfers ─────────────────────────────────────────────────────────────────────────
-
-DATA, DATA_COPY, DATA_TO = "tank/data", "tank/replica/tank:data", "tank/data to here"
 
 
 def cut(node: World, stream: str, receive: str) -> None:

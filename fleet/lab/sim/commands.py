@@ -29,6 +29,7 @@ MODULES: dict[str, str] = {
     "lxc-pve-poststop-hook": "poststop",
     "ip": "ip",
     "ssh": "ssh",
+    "cstream": "cstream",
     "dpkg-query": "dpkg",
     "nproc": "node_tools",
     "uname": "node_tools",
