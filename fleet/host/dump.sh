@@ -4,7 +4,7 @@
 # fleet_archives STORAGE VMID: the archives of a guest, a line `VOLID CTIME SIZE PROTECTED NOTES` each, tabs between; of
 # notes with several lines Proxmox gives the first. Fails where Proxmox cannot list them.
 fleet_archives() {
-    fleet_listed=$(timeout 120 pvesh get "/nodes/localhost/storage/$1/content" --content backup --vmid "$2" \
+    fleet_listed=$(timeout -k 5 120 pvesh get "/nodes/localhost/storage/$1/content" --content backup --vmid "$2" \
         --output-format json-pretty) || return
     printf '%s\n' "$fleet_listed" | awk '
         /^[ \t]*\{/ { split("", field) }
@@ -14,7 +14,7 @@ fleet_archives() {
             if (value ~ /^"/) value = substr(value, 2, length(value) - 2)
             field[key] = value
         }
-        /^[ \t]*\}/ {
+        /^[ \t]*\}/ && "volid" in field { # not that of what PBS tells of a verification
             printf "%s\t%s\t%s\t%d\t%s\n", field["volid"], field["ctime"], field["size"], field["protected"] == 1, field["notes"]
         }'
 }
@@ -82,7 +82,7 @@ fleet_archive_removable() {
         $1 == volid && $2 == created && index($5, mark) == 1 { found = 1 } END { exit !found }' ||
         { echo "$3 does not carry our mark any more, or is of another time"; return 1; }
     # All lines of its notes, in one: a pin may stand in any of them.
-    fleet_found=$(timeout 120 pvesh get "/nodes/localhost/storage/$1/content/$3" --output-format json) || return
+    fleet_found=$(timeout -k 5 120 pvesh get "/nodes/localhost/storage/$1/content/$3" --output-format json) || return
     printf '%s\n' "$fleet_found" | LC_ALL=C grep -o 'fleet: pinned=[0-9-]*' | awk -F = -v today="$(date -u +%Y-%m-%d)" \
         '$2 >= today { print "pinned until " $2; pinned = 1 } END { exit pinned }'
 }

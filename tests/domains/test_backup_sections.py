@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from fleet.backups.reading import guest_state
 from fleet.domains.backup.assemble import items
-from fleet.domains.backup.items import GuestState
-from fleet.domains.backup.snapshots.plan import rotate
-from fleet.domains.backup.spec import Keep
+from fleet.domains.backup.items import GuestState, Pool
+from fleet.domains.backup.snapshots.plan import rotate, take
+from fleet.domains.backup.spec import Keep, Subject
 from fleet.domains.guests.facts import Guest
 from fleet.tools.pct.config import parse_config
 from fleet.tools.pvesm import StorageEntry
-from tests.domains.backup_values import ID, daily, facts, guest, section, spec, subject_of
+from tests.domains.backup_values import ID, POLICY, daily, facts, guest, section, spec, subject_of
 
 STORAGES = {"guests": StorageEntry("guests", "zfspool", {"pool": "tank/guests"})}
 FIRST, SECOND = "tank/guests/subvol-101-disk-0", "tank/guests/subvol-101-disk-1"
@@ -84,3 +84,13 @@ def test_what_holds_the_part_of_a_volume_that_the_guest_has_no_more_holds_the_sn
     (item,) = items(subject_of(known.guests[101]), known)
     assert item.blocks == ("held",)
     assert {part.dataset for part in item.parts} == {FIRST, SECOND}
+
+
+def test_a_pool_that_does_not_answer_is_not_asked_for_a_snapshot() -> None:
+    known = facts([guest(101)], pools={"tank": Pool("tank", "SUSPENDED", 10, 0)})
+    subjects = (subject_of(known.guests[101]), Subject("tank/data", None, snapshots=POLICY))
+    taking = take(subjects, known, daily(FIRST, 0).name)
+    assert set(taking.refused.values()) == {"the pool tank is SUSPENDED: see `zpool status tank`"}
+    assert taking.part.steps == ()
+    degraded = facts([guest(101)], pools={"tank": Pool("tank", "DEGRADED", 10, 0)})
+    assert not take(subjects, degraded, daily(FIRST, 0).name).refused

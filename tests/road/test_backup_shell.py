@@ -159,3 +159,35 @@ def test_a_guest_of_ha_is_waited_for_as_ha_only_takes_orders(host: Host) -> None
     assert done.returncode == 0, done.stderr
     assert [call.split()[1] for call in host.calls] == ["shutdown", "start"]
     assert runs.exists()
+
+
+# ── archives ──────────────────────────────────────────────────────────────────────────────────────
+
+#: As `pvesh get /nodes/localhost/storage/pbs/content` prints it of a backup server that has verified it.
+OF_PBS = """[
+   {
+      "content" : "backup",
+      "ctime" : 1795330800,
+      "format" : "pbs-ct",
+      "notes" : "fleet: owner=OWNER set=SET plain",
+      "protected" : 1,
+      "size" : 5000,
+      "subtype" : "lxc",
+      "verification" : {
+         "state" : "ok",
+         "upid" : "UPID:pbs:0000"
+      },
+      "vmid" : 101,
+      "volid" : "pbs:backup/ct/101/2026-11-22T07:00:00Z"
+   }
+]
+"""
+
+
+def test_an_archive_that_a_backup_server_has_verified_is_one(host: Host) -> None:
+    (host.root / "answer").write_text(OF_PBS)
+    host.program("pvesh", f"cat {host.root}/answer")
+    done = host.run("fleet_archives", "pbs", "101", libraries=("backup.sh", "dump.sh"))
+    assert done.stdout.splitlines() == [
+        "pbs:backup/ct/101/2026-11-22T07:00:00Z\t1795330800\t5000\t1\tfleet: owner=OWNER set=SET plain"
+    ]

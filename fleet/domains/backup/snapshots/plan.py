@@ -56,7 +56,7 @@ def take(subjects: Sequence[Subject], facts: BackupFacts, name: str) -> Taking:
             if method.kind is None:
                 kind = skipped if guest.template or subject.archives else refused
                 kind[subject.name] = method.why
-            elif why := _against_guest(guest, method, datasets):
+            elif why := _against_guest(guest, method, datasets) or _against_pools(datasets, facts):
                 refused[subject.name] = why
             else:
                 methods[subject.name] = method
@@ -187,7 +187,16 @@ def tool_of(guest: GuestState) -> str:
 
 
 def _against_dataset(subject: Subject, facts: BackupFacts) -> str:
-    return "" if subject.name in facts.datasets else "there is no such dataset"
+    missing = "" if subject.name in facts.datasets else "there is no such dataset"
+    return missing or _against_pools((subject.name,), facts)
+
+
+def _against_pools(datasets: Iterable[str], facts: BackupFacts) -> str:
+    """A pool that is suspended answers nothing for as long as it is: the whole run would wait for it."""
+    for name in sorted({dataset.split("/")[0] for dataset in datasets}):
+        if name in facts.pools and facts.pools[name].health not in ("ONLINE", "DEGRADED"):
+            return f"the pool {name} is {facts.pools[name].health}: see `zpool status {name}`"
+    return ""
 
 
 def _against_guest(guest: GuestState, method: Method, datasets: tuple[str, ...]) -> str:
