@@ -22,16 +22,28 @@ def _state_of_our_own(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Slow tests first, each by itself; others with those of their file, which share what it sets up.
 
-    A file that is marked slow as a whole stays together, too.
+    A file that is marked slow as a whole stays together, too. Those of real ZFS share one machine, which may
+    still be in the making: last.
     """
-    items.sort(key=lambda item: item.get_closest_marker("slow") is None)
+    items.sort(key=lambda item: (_asks_zfs(item), item.get_closest_marker("slow") is None))
     for item in items:
-        if not any(mark.name == "slow" for mark in item.own_markers):
+        if _asks_zfs(item):
+            item.add_marker(pytest.mark.xdist_group("zfs"))
+        elif not any(mark.name == "slow" for mark in item.own_markers):
             item.add_marker(pytest.mark.xdist_group(str(item.path)))
 
 
+def _asks_zfs(item: pytest.Item) -> bool:
+    return item.get_closest_marker("zfs") is not None
+
+
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """One line for each kind of crash that was tried, and their sum."""
+    """One line for each kind of crash that was tried, and their sum; and if real ZFS was not asked, why."""
+    for report in terminalreporter.stats.get("skipped", ()):
+        reason = report.longrepr[2] if isinstance(report.longrepr, (tuple, list)) else ""
+        if "REAL OPENZFS" in reason:
+            terminalreporter.section(reason.removeprefix("Skipped: "))
+            break
     counted = [
         str(value)
         for reports in terminalreporter.stats.values()

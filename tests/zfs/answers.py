@@ -105,7 +105,7 @@ def recorded(topic: str) -> list[Answer]:
 
 
 def differences(real: Sequence[Answer], other: Sequence[Answer]) -> Iterator[tuple[int, str, list[str]]]:
-    """(number, command, what differs) of each command that answered otherwise; numbers as in the file, from 0."""
+    """(number, command, what differs) of each command that answered otherwise; numbers from 0."""
     assert [each.cmd for each in real] == [each.cmd for each in other], "recorded anew? answers.py record"
     sides = Normaliser(), Normaliser()
     for number, (wanted, had) in enumerate(zip(real, other, strict=True)):
@@ -173,5 +173,46 @@ def _compare() -> None:
             print("\n".join(what))
 
 
+def _docs() -> None:
+    rows, kept = [], []
+    total = [0, 0]
+    for topic, count, found in _compared():
+        about = (COMMANDS / f"{topic}.txt").read_text(encoding="utf-8").splitlines()[0].lstrip("# ")
+        rows.append(f"| {topic} | {about} | {count} | {count - len(found)} |")
+        total = [total[0] + count, total[1] + count - len(found)]
+        kept += [f"| {topic} | {_cell(cmd)} | {DIFFERENT[(topic, cmd)]} |" for _, cmd, _ in found]
+    numbers = f"| all | | {total[0]} | {total[1]} |"
+    replaced = [f"- {why}: {_cell(pattern)}" for pattern, _, why in _REPLACED]
+    text = _DOCS.format(
+        replaced="\n".join(replaced), rows="\n".join([*rows, numbers]), kept="\n".join(kept) or "| none | | |"
+    )
+    DOCS.write_text(text, encoding="utf-8")
+
+
+def _cell(text: str) -> str:
+    return f"`{text}`".replace("|", "\\|")
+
+
+_DOCS = """# How faithful the lab's ZFS is
+
+Made by `python tests/zfs/answers.py docs`: the same commands on real OpenZFS and on the lab. The real answers
+are those of the machine that `scripts/zfs-vm` makes (Debian 13, OpenZFS 2.3, as in Proxmox VE 9), recorded in
+`tests/zfs/recordings`; a test asks the machine again, another one asks the lab. A command agrees if exit
+code, stdout and stderr are the same after these have been put out of the way:
+
+- guids: numbered as they appear, on both sides
+{replaced}
+
+| Topic | What | Commands | Agree |
+|---|---|---|---|
+{rows}
+
+## Commands that do not agree
+
+| Topic | Command | Why |
+|---|---|---|
+{kept}
+"""
+
 if __name__ == "__main__":
-    {"record": _record, "compare": _compare}[sys.argv[1]]()
+    {"record": _record, "compare": _compare, "docs": _docs}[sys.argv[1]]()

@@ -1,4 +1,4 @@
-"""The machine with real ZFS, up once a session; where it cannot be had the tests are skipped, and it is said why."""
+"""The machine with real ZFS, up once a session; without it the tests are skipped, and it is said why."""
 
 from __future__ import annotations
 

@@ -1,3 +1,3 @@
-"""Where the lab's ZFS answers otherwise than real OpenZFS, and why that is left so: (topic, command) -> reason."""
+"""Where the lab answers otherwise than real OpenZFS, and why that is left so: (topic, command) -> reason."""
 
 DIFFERENT: dict[tuple[str, str], str] = {}

@@ -67,19 +67,21 @@ zpool create -O compression=on -O atime=off usb /var/lib/pools/usb &&
 zfs create tank/guests && zfs create -o mountpoint=/data tank/data && date >/data/made
 """
 
-# A container is: its control group, its command socket, and a writer that notes the same number in each of its
-# volumes, in turn.
+# A container is: its control group, its command socket, and a writer that notes the same number in each of
+# its volumes, in turn.
 _START = r"""
 mkdir -p /run/fleet-test
 echo +cpu >/sys/fs/cgroup/cgroup.subtree_control 2>/dev/null
 mkdir -p /sys/fs/cgroup/lxc/{vmid}
 setsid sh -c 'echo $$ >/sys/fs/cgroup/lxc/{vmid}/cgroup.procs; echo $$ >/run/fleet-test/{vmid}.pid
-    n=0; while :; do n=$((n + 1)); for d in {paths}; do echo $n >$d/count; done; busybox usleep 20000; done' \
+    n=0; while n=$((n + 1)); do for d in {paths}; do echo $n >$d/count; done; sleep 0.1; done' \
     </dev/null >/dev/null 2>&1 &
 setsid sh -c 'echo $$ >/run/fleet-test/{vmid}-socket.pid
     exec socat -L /run/fleet-test/{vmid}.lock ABSTRACT-LISTEN:/var/lib/lxc/{vmid}/command,fork -' \
     </dev/null >/dev/null 2>&1 &
-until grep -q "@/var/lib/lxc/{vmid}/command" /proc/net/unix && [ -s /run/fleet-test/{vmid}.pid ]; do sleep 0.05; done
+until grep -q "@/var/lib/lxc/{vmid}/command" /proc/net/unix && [ -s /run/fleet-test/{vmid}.pid ]; do
+    sleep 0.05
+done
 """
 
 
