@@ -19,7 +19,7 @@ def bench(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.syspath_prepend(str(BENCH))
 
 
-@pytest.mark.parametrize("script", ["noop.py", "listing.py"])
+@pytest.mark.parametrize("script", ["noop.py", "listing.py", "backup.py"])
 def test_a_benchmark_explains_its_options(script: str) -> None:
     done = subprocess.run([sys.executable, BENCH / script, "--help"], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
