@@ -24,6 +24,7 @@ from fleet.host.shell import Shell
 from fleet.inventory import Inventory
 from fleet.render.lines import Line, show
 from fleet.render.run import watching
+from fleet.render.transfer import following
 
 Planner = Callable[[Facts], Plan]
 Read = TypeVar("Read")
@@ -115,7 +116,8 @@ def settled(shell: Shell, read: Callable[[], Read], jobs: Callable[[Read], Seque
     for job in jobs(found):
         show([Line(f"found on the host: {job.title}; following it")], sys.stderr)
         try:
-            ended = host_jobs.follow(shell, job)
+            with following(job.title) as said:
+                ended = host_jobs.follow(shell, job, said)
         except (LinkLost, Unreachable):
             raise
         except HostError:

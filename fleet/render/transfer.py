@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from fleet.core.plan import Step
@@ -43,6 +43,18 @@ def transferring() -> Iterator[Watcher]:
             yield watcher
     else:
         yield _plain()
+
+
+@contextmanager
+def following(title: str) -> Iterator[Callable[[str], None]]:
+    """Takes the lines of a job that is followed; on a terminal a bar shows how far it is."""
+    step = Step(title, title, "", (), (), (), ())
+    if not is_terminal(sys.stderr):
+        yield lambda _line: None
+        return
+    with _bars() as watcher:
+        watcher.started(step)
+        yield lambda line: watcher.said(step, line)
 
 
 def ended_line(result: Result) -> Line:
@@ -99,7 +111,7 @@ def _bars() -> Iterator[Watcher]:
 
         def started(step: Step) -> None:
             with lock:
-                rows[step.id] = bars.add_task(f"{step.subject}: {step.action}", total=None)
+                rows[step.id] = bars.add_task(_name(step), total=None)
 
         def said(step: Step, line: str) -> None:
             there = progress(line)
@@ -110,7 +122,7 @@ def _bars() -> Iterator[Watcher]:
                     done, total = there
                     bars.update(rows[step.id], completed=min(done, total), total=total)
                 elif line.strip():
-                    text = f"{step.subject}: {step.action}: {printable(line.strip())}"
+                    text = f"{_name(step)}: {printable(line.strip())}"
                     bars.update(rows[step.id], description=text[: max(20, console.width - 70)])
 
         def ended(result: Result) -> None:
@@ -124,3 +136,7 @@ def _bars() -> Iterator[Watcher]:
             console.print(stopping_text(running), style="yellow")
 
         yield Watcher(started, said, ended, stopping)
+
+
+def _name(step: Step) -> str:
+    return f"{step.subject}: {step.action}" if step.action else printable(step.subject)

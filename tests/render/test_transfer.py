@@ -10,7 +10,7 @@ from fleet.core.command import command
 from fleet.core.plan import Check, Step
 from fleet.host.apply import Result
 from fleet.host.guarded import Outcome
-from fleet.render.transfer import progress, transferring
+from fleet.render.transfer import following, progress, transferring
 
 STEP = Step(
     "send tank/data@x usb",
@@ -72,6 +72,20 @@ def test_on_a_terminal_a_bar_shows_bytes_rate_and_time_left(
     assert "tank/data to usb: send" in shown
     assert "send  1.0 s" in shown
     assert "\x1b[2J" not in shown
+
+
+def test_a_job_that_an_earlier_run_left_is_shown_as_far_as_it_is(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with following("tank/data to usb: send") as said:
+        said("fleet: sent 1048576 2097152")
+    assert capsys.readouterr().err == ""
+    monkeypatch.setattr("sys.stderr.isatty", lambda: True)
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setenv("COLUMNS", "160")
+    with following("tank/data to usb: send") as said:
+        said("fleet: sent 1048576 2097152")
+        assert "tank/data to usb: send" in until(capsys, "1.0/2.0 MiB")
 
 
 def until(capsys: pytest.CaptureFixture[str], text: str) -> str:
