@@ -21,7 +21,8 @@ fleet_installation() {
                 mv -f "$fleet_state/installation.$$" "$fleet_state/installation"; }) # empty: a power cut, just after it was made
         rm -f "$fleet_state/installation.$$"
     fi
-    LC_ALL=C grep -Ex '[0-9a-f]{32}' "$fleet_state/installation"
+    LC_ALL=C grep -Ex '[0-9a-f]{32}' "$fleet_state/installation" 2>/dev/null ||
+        { echo "$fleet_state/installation cannot be made, or holds no id of 32 digits: what it would mark is not made" >&2; return 1; }
 }
 
 # fleet_record VERB SET PATH GUID: one line more in the record; one that a full disk cut short is ended before
@@ -223,14 +224,15 @@ fleet_take_pct_one() {
         # A backup or a migration holds it for a while: worth waiting for.
         fleet_tries=60
         while fleet_lock "$fleet_vmid" >/dev/null && [ "$fleet_tries" -gt 0 ]; do fleet_tries=$((fleet_tries - 1)); sleep 1; done
-        fleet_froze=$(fleet_is_frozen "$fleet_vmid" || echo -)
+        # Proxmox freezes the cgroup inside, lxc/ID/ns (lxc: cgfsng.c, path_con).
+        fleet_was=$(fleet_is_frozen "$fleet_vmid/ns" && echo frozen)
         fleet_said=$(timeout -k 60 "$fleet_slow" "$fleet_tool" snapshot "$fleet_vmid" "$fleet_set" --description "fleet: owner=$fleet_id set=$fleet_set" 2>&1) || {
             fleet_code=$?
             case $fleet_code in
             124 | 137)
                 fleet_said="$fleet_tool snapshot did not end within $fleet_slow seconds and was interrupted"
                 # What Proxmox froze and cannot let go, as it waits for a file system, we let go.
-                [ -z "$fleet_froze" ] || ! fleet_is_frozen "$fleet_vmid" || fleet_write_freeze "$fleet_vmid" 0
+                [ -n "$fleet_was" ] || ! fleet_is_frozen "$fleet_vmid/ns" || fleet_write_freeze "$fleet_vmid/ns" 0
                 ;;
             esac
             echo "fleet: failed $fleet_vmid $(printf '%s\n' "$fleet_said" | grep . | tail -n 1)"
@@ -344,6 +346,7 @@ fleet_drop_pct_one() {
     fleet_vmid=$1 fleet_tool=$2 fleet_name=$3
     shift 3
     fleet_file=$(fleet_conf_file "$fleet_vmid") || { echo "fleet: kept $fleet_vmid@$fleet_name the guest is no longer on this node"; return 1; }
+    printf '%s\n' "$fleet_name" | LC_ALL=C grep -Eqx 'fleet-[a-z0-9_-]{1,34}' || { echo "fleet: kept $fleet_vmid@$fleet_name it is no name of a snapshot of fleet's"; return 1; }
     grep -qxF "[$fleet_name]" "$fleet_file" || return 0
     if fleet_why=$(fleet_lock "$fleet_vmid"); then
         echo "fleet: kept $fleet_vmid@$fleet_name the guest is locked ($fleet_why)"

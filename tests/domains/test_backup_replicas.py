@@ -463,7 +463,7 @@ def test_without_replicas_nothing_is_read() -> None:
 
 def test_another_host_is_asked_in_the_same_execution_and_not_for_long() -> None:
     (probe,) = (each for each in replicas.probes([NAS]) if each.name == "replica-nas")
-    assert "timeout 20 ssh -n -o BatchMode=yes -o ConnectTimeout=10 -- root@nas" in probe.sh
+    assert "timeout -k 5 50 ssh -n -o BatchMode=yes -o ConnectTimeout=10 -- root@nas" in probe.sh
 
 
 # ── what is never said to ZFS ─────────────────────────────────────────────────────────────────────

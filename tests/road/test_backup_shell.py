@@ -97,7 +97,9 @@ def test_an_installation_that_a_power_cut_emptied_is_made_anew(host: Host) -> No
 def test_without_an_installation_nothing_is_made(host: Host) -> None:
     (host.root / "state/installation").write_text("half\n")
     host.program("zfs", "exit 0")
-    assert host.run("fleet_take_zfs", SET, "5", "- run tank/data").returncode != 0
+    done = host.run("fleet_take_zfs", SET, "5", "- run tank/data")
+    assert done.returncode != 0
+    assert "holds no id of 32 digits: what it would mark is not made" in done.stderr
     assert host.calls == []
 
 
@@ -105,8 +107,8 @@ def test_without_an_installation_nothing_is_made(host: Host) -> None:
 
 
 def test_a_snapshot_that_does_not_end_is_interrupted_and_its_guest_runs_on(host: Host) -> None:
-    frozen = host.root / "cgroups/101"
-    frozen.mkdir()
+    frozen = host.root / "cgroups/101/ns"
+    frozen.mkdir(parents=True)
     (frozen / "cgroup.freeze").write_text("1\n")
     host.program("pct", f"echo 'frozen 1' >{frozen}/cgroup.events; exec sleep 20")
     done = host.run("fleet_take_pct", SET, "4", "101 pct", before="fleet_slow=0.5")
@@ -116,8 +118,8 @@ def test_a_snapshot_that_does_not_end_is_interrupted_and_its_guest_runs_on(host:
 
 
 def test_what_somebody_else_froze_stays_frozen(host: Host) -> None:
-    frozen = host.root / "cgroups/101"
-    frozen.mkdir()
+    frozen = host.root / "cgroups/101/ns"
+    frozen.mkdir(parents=True)
     (frozen / "cgroup.freeze").write_text("1\n")
     (frozen / "cgroup.events").write_text("populated 1\nfrozen 1\n")
     host.program("pct", "exec sleep 20")

@@ -11,8 +11,8 @@ from fleet.core.probe import Answer, Probe
 from fleet.domains.backup.facts import STATE
 from fleet.domains.backup.spec import Replica
 
-#: How long a replica on another host may take to answer (seconds).
-PATIENCE = 20
+#: How long a replica on another host may take to answer (seconds): 20,000 snapshots on cold disks take a while.
+PATIENCE = 50
 #: How the node logs in to another host: with the key that it has, never asking.
 SSH = ("ssh", "-n", "-o", "BatchMode=yes", "-o", "ConnectTimeout=10")
 
@@ -131,7 +131,7 @@ def probes(replicas: Iterable[Replica]) -> tuple[Probe, ...]:
 def _probe(replica: Replica) -> Probe:
     listing = command("sh", "-c", _LIST, "sh", replica.dataset)
     if replica.host:
-        listing = command("timeout", str(PATIENCE), *SSH, "--", replica.host, listing.sh())
+        listing = command("timeout", "-k", "5", str(PATIENCE), *SSH, "--", replica.host, listing.sh())
     return Probe(f"replica-{replica.name}", _WITH_TOKENS.replace("LISTING", listing.sh()))
 
 
