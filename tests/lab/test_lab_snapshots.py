@@ -133,6 +133,26 @@ def test_a_killed_deletion_leaves_what_a_failed_one_leaves(lab: labs.Lab) -> Non
     pytest.fail("no deletion was killed between its lock and its end")
 
 
+@pytest.mark.slow
+def test_a_killed_snapshot_leaves_its_lock_and_an_incomplete_section(lab: labs.Lab, ok: Ok) -> None:
+    ms = 5
+    while ms < 3000:
+        lab.faults.kill("pct", nth=1, ms=ms)
+        code, _, _ = lab.run("pct snapshot 100 one")
+        lab.faults.clear()
+        if code == 137 and "lock: snapshot\n" in config(lab):
+            break
+        lab.run("pct unlock 100; pct delsnapshot 100 one --force")
+        ms += max(2, ms // 16)
+    else:
+        pytest.fail("no snapshot was killed between its lock and its end")
+    assert "snapstate: prepare\n" in section(lab, "one")
+    assert "parent: one" not in config(lab).partition("\n[")[0]
+    assert lab.run("pct delsnapshot 100 one")[2] == "CT is locked (snapshot)\n"
+    ok(lab, "pct unlock 100; pct delsnapshot 100 one --force 1")
+    assert "[one]" not in config(lab) and snapshots(lab) == []
+
+
 def test_children_get_the_parent_of_what_is_deleted_between(lab: labs.Lab, ok: Ok) -> None:
     ok(lab, "pct snapshot 100 one; pct snapshot 100 two; pct snapshot 100 three; pct delsnapshot 100 two")
     assert "parent: one\n" in section(lab, "three")
