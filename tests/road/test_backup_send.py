@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -11,6 +12,7 @@ import pytest
 from fleet.domains.backup.spec import Keep
 from fleet.inventory import Inventory
 from tests.road import backups, copies, fleets, operator
+from tests.road.test_inv import Inv
 from tests.road.world import State, World
 
 ROOT = "tank/guests/subvol-100-disk-0"
@@ -315,3 +317,65 @@ def test_a_host_that_cannot_be_reached_is_a_failure_and_stops_no_other_replica(
     assert report.exit_code == 3
     assert f"{ROOT} to nas" in report.failed
     assert TO in report.made
+
+
+# ── as a user ─────────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.fixture
+def inv(node: World, tmp_path: Path) -> Inv:
+    """`inv` in a folder whose hosts.yml has archives of `still`, and a replica of it and of tank/data."""
+    assert node
+    (tmp_path / "tasks.py").write_text((operator.ROOT / "tasks.py").read_text())
+    folder = Inv(tmp_path)
+    data = backups.fleet(
+        backup={
+            **backups.POLICY,
+            "archives": {"schedule": "03:00", "storage": "local", "prune-backups": "keep-last=1"},
+            "replicas": {
+                "here": {"target": "tank/replica", "schedule": "04:00", "prune-backups": "keep-last=2"}
+            },
+        }
+    )
+    data["containers"]["still"] = {**data["containers"]["still"], "backup": {"critical": True}}
+    data["storage"]["datasets"]["tank/data"]["backup"] = {"replicas": ["here"]}
+    fleets.write(tmp_path, data)
+    return folder
+
+
+@pytest.mark.slow
+def test_inv_sends_and_dumps_what_hosts_yml_says(node: World, inv: Inv) -> None:
+    inv("backup.snapshot", "--limit", "still,tank/data")
+    planned = json.loads(inv("backup.send", "--check", "--json").stdout)
+    assert [step["action"] for step in planned["steps"]] == ["send", "send"]
+    done = inv("backup.send")
+    assert done.stdout.splitlines()[0].startswith("2 copies made, 0 removed")
+    assert len(done.stderr.splitlines()) == 2
+    again = json.loads(inv("backup.send", "--replica", "here", "--json").stdout)
+    assert sorted(again["up_to_date"]) == [DATA_TO, "tank/guests/subvol-102-disk-0 to here"]
+    assert "would dump still (102)" in inv("backup.dump", "--check").stdout
+    dumped = inv("backup.dump", "--schedule", "03:00").stdout
+    assert dumped.startswith("1 archive made, 0 removed")
+    assert len(copies.archives(node)) == 1
+    inv("backup.send", "--replica", "nosuch", code=64)
+    inv("backup.dump", "--limit", "plain", code=64)
+    inv("backup.dump", "--label", "No", code=64)
+
+
+@pytest.mark.slow
+def test_a_transfer_goes_on_without_its_operator_and_the_next_run_follows_it(node: World, inv: Inv) -> None:
+    taken = inv("backup.snapshot", "--limit", DATA).stdout.split(":")[0]
+    node.lab.faults.zfs_rate(150_000)
+    first = inv.start("backup.send", "--limit", DATA)
+    deadline = time.monotonic() + 60
+    while "zfs receive" not in node.run("cat /proc/[0-9]*/cmdline | tr '\\0' ' '"):
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+    first.kill()
+    first.communicate()
+    node.lab.faults.clear()
+    done = inv("backup.send", "--limit", DATA)
+    assert "following it" in done.stderr
+    assert snapshots_of(node, DATA_COPY) == [taken]
+    assert "0 copies made, 1 up to date" in done.stdout
+    assert node.leftovers() == []
