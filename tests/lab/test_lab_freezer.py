@@ -131,6 +131,14 @@ def test_a_stop_ends_a_frozen_container_and_its_next_start_is_thawed(lab: labs.L
     assert lab.still_frozen() == []
 
 
+def test_a_frozen_container_does_not_hear_of_a_shutdown(lab: labs.Lab, ok: Ok) -> None:
+    freeze(lab)
+    code, _, err = lab.run("pct shutdown 100 --timeout 1")
+    assert (code, err) == (255, "container did not stop\n")
+    assert ok(lab, "pct status 100") == "status: running\n"
+    ok(lab, "pct shutdown 100 --timeout 1 --forceStop 1 && pct start 100")
+
+
 def test_lxc_freeze_waits_for_what_it_asked(lab: labs.Lab, ok: Ok) -> None:
     assert ok(lab, "lxc-freeze -n 100; lxc-info -s 100").endswith("FROZEN\n")
     assert ok(lab, "lxc-unfreeze -n 100; lxc-info -s 100").endswith("RUNNING\n")

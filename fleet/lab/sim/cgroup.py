@@ -49,7 +49,16 @@ def _set(vmid: int, wanted: bool, seconds: float) -> bool:
     return True
 
 
+def thawed_within(vmid: int, seconds: float) -> bool:
+    """Whether a container is not frozen, or not any more before that time is over."""
+    end = time.monotonic() + seconds
+    while frozen(vmid):
+        if time.monotonic() > end:
+            return False
+        time.sleep(_POLL)
+    return True
+
+
 def wait_until_thawed(vmid: int) -> None:
     """Hang as a process does that enters the control group of a frozen container."""
-    while frozen(vmid):
-        time.sleep(_POLL)
+    thawed_within(vmid, float("inf"))

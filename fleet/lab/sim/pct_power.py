@@ -172,15 +172,27 @@ def stop(arguments: Arguments) -> int:
 
 
 def shutdown(arguments: Arguments) -> int:
-    """`pct shutdown`."""
+    """`pct shutdown`: a container that stands still does not hear of it."""
     vmid = arguments.vmid()
     _check_running(vmid)
+    timeout, kill = int(arguments.take("timeout") or 60), arguments.flag("forceStop")
 
-    def work(_: Out) -> None:
+    def work(out: Out) -> None:
         container.check_lock(container.load(vmid))
+        if not _hears(vmid, timeout) and not kill:
+            out.write(f"command 'lxc-stop -n {vmid} --nokill --timeout {timeout}' failed: exit code 1\n")
+            raise Die("container did not stop")
         stop_container(vmid, "shutdown")
 
     return tasks.run("vzshutdown", str(vmid), work)
+
+
+def _hears(vmid: int, timeout: float) -> bool:
+    """Whether a container runs on within that time, if it is frozen."""
+    from . import cgroup
+
+    patience = timeout if machine.facts().get("realistic") else min(timeout, _FREEZE_SECONDS_FAST)
+    return cgroup.thawed_within(vmid, patience)
 
 
 def reboot(arguments: Arguments) -> int:
