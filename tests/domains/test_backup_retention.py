@@ -452,15 +452,36 @@ def test_two_of_the_same_name_are_two() -> None:
     assert [each.remove for each in made] == [False, False, True]
 
 
+def test_what_is_not_whole_takes_no_place_from_what_is() -> None:
+    entries = nightly(14)
+    entries[:7] = [replace(each, whole=False) for each in entries[:7]]
+    found = run(entries)
+    assert not removed(found)
+    assert found["n7"].reason == "daily 1/7"
+    found = run(nightly(14) + [replace(each, id=f"h{each.id}", whole=False) for each in nightly(14)])
+    assert removed(found) == {f"n{n}" for n in range(7, 14)} | {f"hn{n}" for n in range(14)}
+
+
+def test_the_newest_that_is_whole_is_never_removed() -> None:
+    broken = [replace(each, id=f"broken {each.id}", whole=False) for each in nightly(3)]
+    whole = [replace(each, created=each.created - 7 * DAY, order=each.order - 100) for each in nightly(3)]
+    found = run([*broken, *whole], Keep(last=1), newest=2)
+    assert removed(found) == {"broken n1", "broken n2", "n2"}
+    assert found["n1"].reason == "newest, 2/2 (otherwise beyond every rule)"
+
+
 offsets = st.one_of(st.integers(-40 * DAY, 3600), st.integers(-2 * DAY, 10 * DAY))
 whys = st.sampled_from(("", "", "", "", "said"))
+
+
+wholes = st.sampled_from((True, True, True, False))
 
 
 @st.composite
 def worlds(draw: st.DrawFn) -> list[Entry]:
     count = draw(st.integers(0, 25))
     return [
-        Entry(f"e{n}", NOW + draw(offsets), draw(st.integers(0, 40)), draw(whys), draw(whys))
+        Entry(f"e{n}", NOW + draw(offsets), draw(st.integers(0, 40)), draw(whys), draw(whys), draw(wholes))
         for n in range(count)
     ]
 
@@ -485,8 +506,11 @@ def test_the_layer_only_keeps_more_and_never_removes_what_must_stay(
     assert not gone & {each.id for each in entries if each.uncounted or each.blocked}
     assert not gone & {each.id for each in entries if each.created > NOW + FUTURE}
     assert this_run not in gone
-    by_order = sorted(counted, key=lambda each: (each.order, each.created, each.id), reverse=True)
-    assert not gone & {each.id for each in (*counted[:newest], *by_order[:newest])}
+    whole = [each for each in counted if each.whole]
+    by_order = sorted(whole, key=lambda each: (each.order, each.created, each.id), reverse=True)
+    assert not gone & {each.id for each in (*counted[:1], *whole[:newest], *by_order[:newest])}
+    of_whole = mark([(each.created, None) for each in whole], keep, zone)
+    assert not gone & {each.id for each, (it, _) in zip(whole, of_whole, strict=True) if it is Mark.KEEP}
     assert not counted or len(gone) < len(counted)
     assert all(each.reason for each in made)
     assert [each.counted for each in made] == [each in counted for each in entries]

@@ -217,6 +217,49 @@ def test_a_snapshot_of_proxmox_of_which_a_part_was_replaced_is_not_ours() -> Non
     assert [each.ours for each in items(subject_of(state), facts([state], [replaced]))] == [False]
 
 
+def test_a_snapshot_that_lacks_what_was_to_be_in_it_is_not_whole() -> None:
+    other = "fast/guests/subvol-101-disk-1"
+    state = guest(101, volume(), replace(volume("mp0", number=1), dataset=other), bind())
+    parts = [daily(ROOT, 1), daily(ROOT, 2), daily(other, 2)]
+    found = facts([state], parts)
+    # The other pool failed last night: the record says that it was to be there.
+    asked = replace(found, recorded=found.recorded | {f"{other}@{parts[0].name}"})
+    for each, whole in ((found, [True, True]), (asked, [False, True])):
+        assert [item.whole for item in items(subject_of(state), each)] == whole
+    half = guest(snapshots=(section(NAME, NOW, state="prepare"),))
+    assert [item.whole for item in items(subject_of(half), facts([half]))] == [False]
+    (rotated,) = rotate(
+        spec(subject_of(state)), [subject_of(state)], asked, keep=Keep(last=1)
+    ).decisions.values()
+    assert [(each.remove, each.reason) for each in rotated] == [(False, "last 1/1"), (False, "last 1/1")]
+
+
+def test_the_order_of_making_is_that_of_a_dataset_which_all_of_ours_have() -> None:
+    other = "tank/guests/subvol-101-disk-1"
+    state = guest(101, volume(), volume("mp0", number=1), bind())
+    back = [daily(each, 1, creation=at(9), createtxg=10**10) for each in (ROOT, other)]
+    foreign = zfs(other, "by-hand", at(3), ours=False)
+    found = items(subject_of(state), facts([state], [*back, daily(ROOT, 2), daily(other, 2), foreign]))
+    assert [each.name for each in sorted(found, key=lambda each: each.order) if each.ours] == [
+        daily(ROOT, 2).name,
+        back[0].name,
+    ]
+
+
+def test_the_order_of_making_of_a_guest_without_zfs_is_that_of_its_configuration() -> None:
+    thin = replace(volume(kind="lvmthin"), dataset=None)
+    names = [snapshot_name("daily", at(day)) for day in (3, 2, 9)]
+    made = tuple(
+        section(name, at(day), parent=parent)
+        for name, day, parent in zip(names, (3, 2, 9), ("", *names), strict=False)
+    )
+    state = guest(101, thin, snapshots=made)
+    found = items(subject_of(state), facts([state]))
+    assert [each.name for each in sorted(found, key=lambda each: each.order)] == names
+    circle = guest(101, thin, snapshots=tuple(replace(each, parent=each.name) for each in made))
+    assert len(items(subject_of(circle), facts([circle]))) == 3
+
+
 def test_without_an_installation_nothing_is_ours() -> None:
     state = guest(101, volume(), bind())
     (item,) = items(subject_of(state), facts([state], [daily(ROOT, 1, owner="")], installation=""))

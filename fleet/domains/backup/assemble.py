@@ -47,21 +47,47 @@ def items(subject: Subject, facts: BackupFacts) -> tuple[Item, ...]:
             parts += [each for each in facts.snapshots.get(dataset, ()) if each.name == section.name]
         found.append(_of_guest(subject, guest, section, parts, facts))
     found += [_of_zfs(subject, parts, facts) for parts in by_name.values()]
-    found = _ordered(found, datasets_of(subject, facts))
+    found = _ordered(found, datasets_of(subject, facts), guest.snapshots if guest else ())
     return tuple(sorted(found, key=lambda item: (item.created, item.order, item.name), reverse=True))
 
 
-def _ordered(found: Sequence[Item], datasets: Sequence[str]) -> list[Item]:
-    """The items with the transaction that tells in which order they were made.
+def _ordered(
+    found: Sequence[Item], datasets: Sequence[str], sections: Sequence[ConfigSnapshot]
+) -> list[Item]:
+    """The items with what tells in which order they were made, whatever the clock said.
 
-    Each pool counts its transactions for itself: only those of one dataset can be compared, and only where
-    every item has one.
+    Each pool counts its transactions for itself: those of one dataset can be compared, where all of ours have
+    a part on it. Snapshots of a guest without ZFS say which one came before.
     """
-    first = datasets[0] if datasets else ""
-    made = [next((part.createtxg for part in item.parts if part.dataset == first), None) for item in found]
-    if None in made:
+    ours = [item for item in found if item.ours]
+    shared = (each for each in datasets if all(_made_on(item, each) is not None for item in ours))
+    dataset = next(shared, None)
+    if dataset is not None:
+        made = [_made_on(item, dataset) for item in found]
+    elif all(item.kind is Kind.PCT for item in ours):
+        depths = _depths(sections)
+        made = [depths.get(item.name) for item in found]
+    else:
         return list(found)
-    return [replace(item, order=order or 0) for item, order in zip(found, made, strict=True)]
+    return [
+        item if order is None else replace(item, order=order) for item, order in zip(found, made, strict=True)
+    ]
+
+
+def _made_on(item: Item, dataset: str) -> int | None:
+    return next((part.createtxg for part in item.parts if part.dataset == dataset), None)
+
+
+def _depths(sections: Sequence[ConfigSnapshot]) -> dict[str, int]:
+    """How many came before each of a guest's snapshots."""
+    parents = {each.name: each.parent for each in sections}
+    depths = {}
+    for each in sections:
+        line = [each.name]
+        while (parent := parents[line[-1]]) in parents and parent not in line:
+            line.append(parent)
+        depths[each.name] = len(line) - 1
+    return depths
 
 
 def adoptable(found: Sequence[Item]) -> tuple[Item, ...]:
@@ -92,6 +118,8 @@ def _of_zfs(subject: Subject, parts: Sequence[ZfsSnapshot], facts: BackupFacts) 
     name = parts[0].name
     ours = all(_is_ours(part, facts) for part in parts)
     guest = facts.guests.get(subject.vmid) if subject.vmid is not None else None
+    # The record holds what was to be made: of several pools, one may have failed.
+    meant = {each for each in datasets_of(subject, facts) if f"{each}@{name}" in facts.recorded}
     return Item(
         subject=subject.name,
         kind=Kind.ZFS,
@@ -104,6 +132,7 @@ def _of_zfs(subject: Subject, parts: Sequence[ZfsSnapshot], facts: BackupFacts) 
         parts=tuple(parts),
         set=parts[0].set if ours else "",
         blocks=_blocks(parts, guest),
+        whole=meant <= {part.dataset for part in parts},
         pinned=_latest(part.pinned for part in parts) if ours else "",
     )
 
@@ -144,6 +173,7 @@ def _of_guest(
         parts=tuple(parts),
         set=section.name if ours else "",
         blocks=blocks,
+        whole=not missing and not section.state,
         pinned=_latest(part.pinned for part in parts) if ours else "",
         description=section.description,
     )

@@ -139,5 +139,6 @@ class Item:
     archive: Archive | None = None
     set: str = ""
     blocks: tuple[str, ...] = ()  # why it cannot be removed: held, cloned, pinned until ..., protected
+    whole: bool = True  # all that was to be in it is there: else nobody may rely on it
     pinned: str = ""
     description: str = ""

@@ -30,6 +30,7 @@ class Entry:
     order: int
     uncounted: str = ""  # why it is kept and not counted: foreign, protected, pinned until 2027-01-31
     blocked: str = ""  # why it is kept though it counts: held, cloned, newest common with usb ...
+    whole: bool = True  # else something that was to be in it is missing, so that it stands for nothing
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +111,7 @@ def decide(
 
     `newest`: so many are never removed, the newest by their date and the newest by the order of making; never
     less than one. `this_run`: the id of what the run that asks has made. In which order the entries come does
-    not matter.
+    not matter. What is not whole takes no place from what is.
     """
     counted = [
         index
@@ -118,11 +119,25 @@ def decide(
         if not entries[index].uncounted and entries[index].created <= now + FUTURE
     ]
     newest_first = [entries[index] for index in counted]
-    marks = mark([(each.created, None) for each in newest_first], keep, zone)
-    found = dict(zip(counted, marks, strict=True))
-    safe = _safe(newest_first, max(newest, 1), this_run)
+    whole = [index for index in counted if entries[index].whole]
+    found = _marked(entries, counted, keep, zone)
+    if len(whole) < len(counted):
+        # One that is whole goes only if it would also go were all that are not whole not there.
+        kept = {
+            index: made for index, made in _marked(entries, whole, keep, zone).items() if made[0] is Mark.KEEP
+        }
+        found |= kept
+    safe = _safe([each for each in newest_first if each.whole], max(newest, 1), this_run)
     behind = _behind(newest_first)
     return tuple(_decision(each, found.get(index), safe, behind, now) for index, each in enumerate(entries))
+
+
+def _marked(
+    entries: Sequence[Entry], which: Sequence[int], keep: Keep, zone: ZoneInfo
+) -> dict[int, tuple[Mark, str]]:
+    return dict(
+        zip(which, mark([(entries[index].created, None) for index in which], keep, zone), strict=True)
+    )
 
 
 def _newest_last(entry: Entry) -> tuple[int, int, str]:

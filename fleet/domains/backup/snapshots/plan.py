@@ -171,7 +171,7 @@ def _entry(item: Item, now: int, common: Mapping[str, str]) -> Entry:
     elif item.pinned and item.pinned >= _day(now):
         uncounted = f"pinned until {item.pinned}"
     blocked = "; ".join((*item.blocks, *((common[item.name],) if item.name in common else ())))
-    return Entry(item.name, item.created, item.order, uncounted, blocked)
+    return Entry(item.name, item.created, item.order, uncounted, blocked, item.whole)
 
 
 def _day(now: int) -> str:
