@@ -47,7 +47,7 @@ def files(root: Path) -> dict[str, str]:
     return {
         str(path.relative_to(root)): str(path.readlink()) if path.is_symlink() else path.read_text()
         for path in root.rglob("*")
-        if (path.is_symlink() or path.is_file()) and path.relative_to(root).parts[0] != ".zfs"
+        if (path.is_symlink() or path.is_file()) and ".zfs" not in path.relative_to(root).parts
     }
 
 
@@ -89,6 +89,27 @@ def test_capital_i_sends_the_snapshots_between_too(host: Host) -> None:
         "other/copy@two",
         "other/copy@three",
     ]
+
+
+def test_a_package_brings_all_below_with_their_snapshots_and_properties(host: Host) -> None:
+    host.ok("zfs create -o fleet:note=x tank/a/below")
+    host.write("/tank/a/below/file", "inner")
+    changed(host)
+    host.ok("zfs snapshot tank/a/below@two")
+    host.ok("zfs receive other/copy", sent(host, "-R tank/a@two"))
+    host.ok("zfs snapshot -r tank/a@three")
+    host.ok("zfs receive other/copy", sent(host, "-R -I @two tank/a@three"))
+    assert host.ok("zfs list -H -o name -t snapshot -r other/copy").split() == [
+        "other/copy@one",
+        "other/copy@two",
+        "other/copy@three",
+        "other/copy/below@two",
+        "other/copy/below@three",
+    ]
+    assert host.ok("zfs get -Hp -o value,source fleet:note other/copy/below") == "x\treceived\n"
+    assert files(host.root / "other/copy") == files(host.root / "tank/a")
+    refused = host.run("zfs receive -F other/copy", sent(host, "-R tank/a@three"))
+    assert "does not simulate" in refused[2]
 
 
 def test_p_sends_properties_which_count_as_received(host: Host) -> None:
@@ -268,13 +289,19 @@ def test_a_damaged_stream_leaves_nothing(host: Host) -> None:
             "warning: cannot send 'tank/a@one': not an earlier snapshot from the same fs\n",
         ),
         ("-t 1-0-0-00", 1, "cannot resume send: resume token is corrupt (incorrect checksum)\n"),
-        ("-R tank/a@one", 1, "this lab does not simulate `zfs send -R`\n"),
+        ("-h tank/a@one", 1, "this lab does not simulate `zfs send -h`\n"),
+        (
+            "-R tank/a@two",
+            1,
+            "cannot send tank/a@two recursively: snapshot tank/a/below@two does not exist\n",
+        ),
         ("-Z tank/a@one", 2, "invalid option 'Z'\nusage:\n"),
         ("", 2, "missing snapshot argument\nusage:\n"),
     ],
 )
 def test_sends_are_refused_in_the_words_of_zfs(host: Host, words: str, code: int, said: str) -> None:
     changed(host)
+    host.ok("zfs create tank/a/below")
     host.ok("zfs snapshot other@x")
     got = host.run(f"zfs send {words}")
     assert (got[0], got[2][: len(said)]) == (code, said)

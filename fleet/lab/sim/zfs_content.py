@@ -61,22 +61,18 @@ def part(tree: Tree, base: str, leaving: list[str]) -> None:
 
 
 def _mounted_inside(tree: Tree, base: str) -> set[str]:
-    """Where other file systems are mounted, or are to be, below the mount point of one."""
+    """Where other file systems are mounted below the mount point of one."""
     where = tree.datasets[base]["mounted"]
     if not where:
         return set()
-    found = {tree.datasets[name]["mounted"] for name in zfs_data.mounted_below(tree, where)}
-    for name in tree.below(base):
-        place = tree.mountpoint(name)
-        if place.startswith(where + "/") and not os.path.isdir(paths.real(place) + "/."):
-            continue
-        if place.startswith(where + "/") and not os.listdir(paths.real(place)):
-            found.add(place)
-    return {paths.real(place) for place in found}
+    return {paths.real(tree.datasets[name]["mounted"]) for name in zfs_data.mounted_below(tree, where)}
 
 
 def signature(tree: Tree, base: str) -> str:
-    """A text that is another one when a file of a file system was changed."""
+    """A text that is another one when a file of a file system was changed.
+
+    A mount point counts as the empty directory that it is below what is mounted there.
+    """
     import hashlib
 
     start = zfs_data.files(tree, base)
@@ -88,21 +84,29 @@ def signature(tree: Tree, base: str) -> str:
     pending = [start]
     while pending:
         directory = pending.pop()
+        if directory in skip:
+            continue
         with os.scandir(directory) as listing:
             entries = sorted(listing, key=lambda entry: entry.name)
         for entry in entries:
-            if entry.path in skip or (directory == start and entry.name == CONTROL):
+            if directory == start and entry.name == CONTROL:
                 continue
             info = entry.stat(follow_symlinks=False)
-            kept = any(place.startswith(entry.path + "/") for place in skip)
-            when = 0 if kept else info.st_ctime_ns
-            size = 0 if stat.S_ISDIR(info.st_mode) else info.st_size
-            digest.update(
-                f"{entry.path[len(start) :]}\0{info.st_mode}\0{size}\0{info.st_ino}\0{when}\n".encode()
-            )
+            facts = f"{info.st_mode} {info.st_size} {info.st_ino} {info.st_ctime_ns}"
             if stat.S_ISDIR(info.st_mode):
                 pending.append(entry.path)
+                empty = entry.path in skip or not os.listdir(entry.path)
+                facts = "" if empty else f"{info.st_mode} {_owner(entry.path)!r}"
+            digest.update(f"{entry.path[len(start) :]}\0{facts}\n".encode())
     return digest.hexdigest()
+
+
+def _owner(directory: str) -> bytes:
+    """Who owns a directory, where that was changed. Not when: mounts below it are no change."""
+    try:
+        return os.getxattr(directory, "user.fleet.owner")
+    except OSError:
+        return b""
 
 
 def copy(tree: Tree, source: str, target: str) -> None:

@@ -88,17 +88,23 @@ def _known(key: str) -> str:
     return name
 
 
-def _snapshot_name(tree: Tree, sent: str, wanted: Options) -> str:
-    """The full name of the snapshot to be: what was asked for, and what of the sent name is added to it."""
+def _snapshot_name(tree: Tree, sent: str, top: str | None, wanted: Options) -> str:
+    """The full name of the snapshot to be: what was asked for, and what of the sent name is added to it.
+
+    `top` is the dataset of a package, None for a stream of one dataset.
+    """
     target = wanted.target
+    if top and "@" in target:
+        raise ZfsError("cannot receive: cannot specify snapshot name for multi-snapshot stream")
+    top = top or sent.partition("@")[0]
     if not wanted.head:
-        return target if "@" in target else f"{target}@{sent.partition('@')[2]}"
+        return target if "@" in target else target + sent[len(top) :]
     if "@" in target:
         raise ZfsError(f"cannot receive: invalid argument - snapshot not allowed with -{wanted.head}")
     if target not in tree.datasets:
         raise ZfsError(f"cannot receive: specified fs ({target}) does not exist")
     if wanted.head == "e":
-        return f"{target}/{sent.rpartition('/')[2]}"
+        return f"{target}/{sent[len(top.rpartition('/')[0]) :].lstrip('/')}"
     return target + (sent[sent.index("/") :] if "/" in sent else sent[sent.index("@") :])
 
 
@@ -107,7 +113,9 @@ def begin(tree: Tree, first: Begin, wanted: Options, say: Callable[[str], None])
 
     `say` is told the snapshot's name between what libzfs checks and what the kernel does.
     """
-    snapshot = _snapshot_name(tree, str(first["toname"]), wanted)
+    if "top" in first and wanted.force:
+        raise ZfsError("this lab does not simulate `zfs receive -F` of a package, which destroys snapshots")
+    snapshot = _snapshot_name(tree, str(first["toname"]), first.get("top"), wanted)
     name = snapshot.partition("@")[0]
     whole = first["fromguid"] == "0" or bool(first["clone"])
     resuming = bool(first["resuming"])

@@ -1,6 +1,6 @@
-"""`zfs send`: one snapshot whole or from an earlier one, several in a row (-I), or the rest of one (-t).
+"""`zfs send`: one snapshot whole or from an earlier one, several in a row (-I, -R), or the rest of one (-t).
 
-Replication packages (-R), redacted and saved streams are not simulated, and refused.
+Redacted and saved streams, those with holds and those of file systems are not simulated, and refused.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ _LONG = {
     "saved": "S",
     "exclude": "X",
 }
-_NOT_SIMULATED = {"R": "-R", "s": "-s", "d": "--redact", "D": "-D", "h": "-h", "S": "--saved", "X": "-X"}
+_NOT_SIMULATED = {"s": "-s", "d": "--redact", "D": "-D", "h": "-h", "S": "--saved", "X": "-X"}
 _OVERHEAD = 624  # bytes of a stream besides its content, as a real one's begin and end records
 
 
@@ -92,6 +92,9 @@ def send(args: list[str]) -> int:
     tree = load()
     if token is not None:
         parts = [_resumed(tree, token, flags)]
+    elif "R" in flags:
+        letter, base = bases[0] if bases else ("I", None)
+        parts = _package(tree, letter, base, rest[0], flags | {"p"})
     elif bases and bases[0][0] == "I":
         parts = _row(tree, bases[0][1], rest[0], flags)
     else:
@@ -161,10 +164,7 @@ def _row(tree: Tree, source: str, target: str, flags: set[str]) -> list[_Part]:
         raise ZfsError("Error: Unsupported flag with filesystem or bookmark.")
     base = target.partition("@")[0]
     need(tree, base, "fv")
-    owner, at, label = source.rpartition("@")
-    if at and owner and owner != base:
-        raise UsageError("send", "incremental source must be in same filesystem")
-    first = f"{base}@{label}"
+    first = f"{base}@{_label(source, base)}"
     need(tree, first, "s")
     need(tree, target, "s")
     own = tree.snaps(base)
@@ -174,6 +174,48 @@ def _row(tree: Tree, source: str, target: str, flags: set[str]) -> list[_Part]:
         )
     row = own[own.index(first) : own.index(target) + 1]
     return [_Part(tree, one, other, _begin(tree, one, other, flags)) for one, other in pairwise(row)]
+
+
+def _label(source: str, base: str) -> str:
+    """The name of a snapshot of a dataset that was given in full, with an @ or bare."""
+    owner, at, label = source.rpartition("@")
+    if at and owner and owner != base:
+        raise UsageError("send", "incremental source must be in same filesystem")
+    return label
+
+
+def _package(tree: Tree, letter: str, source: str | None, target: str, flags: set[str]) -> list[_Part]:
+    """The snapshots of a dataset and of those below it, up to one that all of them have.
+
+    From `source`, where a dataset has it; else its first one whole. Only the last with the letter i.
+    """
+    base, at, label = target.partition("@")
+    if not at:
+        raise ZfsError("Error: Unsupported flag with filesystem or bookmark.")
+    if source is not None and "#" in source:
+        raise ZfsError("Error: multiple snapshots cannot be sent from a bookmark.")
+    need(tree, base, "fv")
+    need(tree, target, "s")
+    parts: list[_Part] = []
+    for one in [base, *tree.below(base)]:
+        own = tree.snaps(one)
+        if f"{one}@{label}" not in own:
+            raise ZfsError(
+                f"cannot send {target} recursively: snapshot {one}@{label} does not exist",
+                f"warning: cannot send '{target}': backup failed",
+            )
+        row: list[str | None] = [None, *own[: own.index(f"{one}@{label}") + 1]]
+        first = f"{one}@{_label(source, base)}" if source is not None else None
+        if first in row:
+            row = row[row.index(first) :]
+        if letter == "i" and len(row) > 1:
+            row = [row[0], row[-1]]
+        parts += [
+            _Part(tree, before, snap, {**_begin(tree, before, snap, flags), "top": base})
+            for before, snap in pairwise(row)
+            if snap is not None
+        ]
+    return parts
 
 
 def _resumed(tree: Tree, token: str, flags: set[str]) -> _Part:
