@@ -215,6 +215,15 @@ def test_a_bandwidth_limit_is_kept_or_said_and_never_passed_over(node: World, ho
     assert time.monotonic() - began > 1.2  # 1.2 MB at 800 KiB/s
 
 
+def test_a_replica_whose_pool_is_away_says_that_and_not_to_make_anything(node: World, hosts: Path) -> None:
+    away = copies.read(hosts, copies.spec(replicas=(replace(copies.HERE, dataset="usb/replica"),)))
+    backups.snapshot(away, limit=(DATA,))
+    report = copies.send(away, limit=(DATA,))
+    assert report.exit_code == 3
+    assert "no such pool" in report.failed[DATA_TO]
+    assert "zfs create" not in report.failed[DATA_TO]
+
+
 @pytest.mark.slow
 def test_one_datasets_failure_stops_no_other(node: World, inventory: Inventory) -> None:
     backups.snapshot(inventory)

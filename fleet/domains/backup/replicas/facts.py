@@ -11,7 +11,7 @@ from fleet.core.probe import Answer, Probe
 from fleet.domains.backup.facts import STATE
 from fleet.domains.backup.spec import Replica
 
-#: How long a replica on another host may take to answer (seconds): 20,000 snapshots on cold disks take a while.
+#: How long a replica on another host may take to answer (seconds): 20,000 snapshots on cold disks take some.
 PATIENCE = 50
 #: How the node logs in to another host: with the key that it has, never asking.
 SSH = ("ssh", "-n", "-o", "BatchMode=yes", "-o", "ConnectTimeout=10")
@@ -90,9 +90,12 @@ class ReplicaFacts:
 _TARGETS = ("name", "receive_resume_token", "fleet:replica", "readonly")
 _COPIES = ("name", "guid", "createtxg", "creation", "used", "userrefs", "clones")
 
-# Words of it are the replica's dataset; run by sh there. Only what is directly below it is fleet's business.
+# Its word is the replica's dataset; run by sh there. Only what is directly below it is fleet's business. A
+# pool that is suspended (a disk that was pulled out) would answer nothing, and all would wait for it.
 _LIST = (
-    "PATH=$PATH:/usr/local/sbin:/usr/sbin:/sbin; export PATH; "
+    "PATH=$PATH:/usr/local/sbin:/usr/sbin:/sbin; export PATH; pool=${1%%/*}; "
+    'health=$(zpool list -H -o health -- "$pool") || exit; '
+    'case $health in ONLINE | DEGRADED) ;; *) echo "its pool $pool is $health"; exit 1 ;; esac; '
     f'zfs list -Hp -d 1 -t filesystem,volume -o {",".join(_TARGETS)} -- "$1" || exit; echo copies; '
     f'zfs list -Hp -d 2 -t snapshot -s createtxg -o {",".join(_COPIES)} -- "$1" || exit; echo end'
 )
@@ -108,6 +111,9 @@ printf '%s\n' "$said" | awk -F '\t' '$2 ~ /^[0-9]+-/ { print $2 }' | while read 
 done
 """
 
+# The pools that answer.
+_ALIVE = '$(zpool list -H -o name,health | awk \'$2 == "ONLINE" || $2 == "DEGRADED" { print $1 }\')'
+
 _RECORD = rf"""
 awk '($2 == "making" || $2 == "made") && $4 ~ /@/ {{ made[$4 " " $5] = 1 }}
   $2 == "removed" {{ delete made[$4 " " $5] }}
@@ -121,8 +127,8 @@ def probes(replicas: Iterable[Replica]) -> tuple[Probe, ...]:
     if not replicas:
         return ()
     return (
-        Probe("replica-bookmarks", "zfs list -Hp -t bookmark -s createtxg -o name,guid,createtxg"),
-        Probe("replica-sources", "zfs list -Hp -t filesystem,volume -o name,type,encryption"),
+        Probe("replica-bookmarks", f"zfs list -rHp -t bookmark -s createtxg -o name,guid,createtxg {_ALIVE}"),
+        Probe("replica-sources", f"zfs list -rHp -t filesystem,volume -o name,type,encryption {_ALIVE}"),
         Probe("replica-record", _RECORD),
         *map(_probe, replicas),
     )
