@@ -103,7 +103,7 @@ def _main(hosts: str, event: str, what: str, item: str) -> None:
     runs: dict[str, Callable[[Inventory], object]] = {
         "restore": lambda inventory: restore(inventory, item),
         "in place": lambda inventory: restore(inventory, item, in_place=True),
-        "drill": lambda inventory: drill(inventory, "bound", "plain"),
+        "drill": lambda inventory: drill(inventory, "bound"),
     }
     print(json.dumps(str(runs[what](load(Path(hosts))))))
 

@@ -96,7 +96,7 @@ def put_back(scene: Scene, case: str) -> None:
 def drilled(scene: Scene, case: str) -> None:
     """The drill once more, after which all is proven and the node is as before."""
     scene.world.lab.faults.clear()
-    done = restores.drill(scene.inventory, "bound", "plain")
+    done = restores.drill(scene.inventory, "bound")
     assert done.exit_code == 0, f"{case}: {done}"
     scene.nothing_is_gone(case)
     assert restores.datasets(scene.world) == scene.before, case
@@ -111,7 +111,7 @@ RUNS: dict[str, tuple[Callable[[Scene], object], Callable[[Scene, str], None]]] 
         lambda scene: restores.restore(scene.inventory, f"bound@{scene.name}", in_place=True),
         put_back,
     ),
-    "drill": (lambda scene: restores.drill(scene.inventory, "bound", "plain"), drilled),
+    "drill": (lambda scene: restores.drill(scene.inventory, "bound"), drilled),
 }
 
 
@@ -132,7 +132,7 @@ def cut(scene: Scene, what: str, when: str, crash_cases: Callable[[int, str], No
     scene.measure(lambda: run(scene))
     cases = 0
     for number in range(1, scene.executions + 1):
-        for ms in (0, 150) if when == "during" else (0,):
+        for ms in (30, 200) if when == "during" and what != "drill" else (60,):
             scene.world.restore(scene.start)
             scene.world.lab.faults.drop(when, nth=number, ms=ms)
             case = f"{what}: link cut {when} execution {number} ({ms} ms)"
