@@ -185,6 +185,7 @@ fleet_drop_copy() {
     fleet_recorded_as "$fleet_path" "$2" || { echo "fleet: kept $fleet_path it is not in the record of what fleet sent"; return 1; }
     fleet_record removing "$1" "$fleet_path" "$2" || return
     # What says that it may go is read there, directly before; the newest one is never removed: the next starts from it.
+    # A replica may be no Linux: options come first, and no -- after a property, which only glibc's getopt finds there.
     fleet_said=$(fleet_ask "$fleet_host" sh -c '
         no() { echo "$1"; exit 1; }
         snapshots=$(zfs list -Hp -d 1 -t snapshot -s createtxg -o name,guid -- "$1") || no "it cannot be read"
@@ -193,9 +194,9 @@ fleet_drop_copy() {
         [ "$found" = "$3" ] || no "it is another snapshot than the one that was planned"
         last=$(printf "%s\n" "$snapshots" | tail -n 1 | cut -f 2)
         [ "$found" != "$5" ] && [ "$found" != "$last" ] || no "it is what both sides have last"
-        [ "$(zfs get -Hp -o value fleet:replica -s local,received -- "$1")" = "$4" ] || no "its dataset does not carry our mark"
-        [ "$(zfs get -Hp -o value userrefs -- "$1@$2")" = 0 ] || no "it is held"
-        clones=$(zfs get -Hp -o value clones -- "$1@$2")
+        [ "$(zfs get -Hp -s local,received -o value fleet:replica "$1")" = "$4" ] || no "its dataset does not carry our mark"
+        [ "$(zfs get -Hp -o value userrefs "$1@$2")" = 0 ] || no "it is held"
+        clones=$(zfs get -Hp -o value clones "$1@$2")
         [ -z "$clones" ] || [ "$clones" = - ] || no "it has clones: $clones"
         zfs destroy "$1@$2" 2>&1' sh "$fleet_target" "$1" "$2" "$fleet_mark" "$fleet_newest")
     if fleet_copies_gone "$fleet_host" "$fleet_parent" "$fleet_target" "$1=$2"; then

@@ -193,3 +193,39 @@ def test_an_archive_that_a_backup_server_has_verified_is_one(host: Host) -> None
     assert done.stdout.splitlines() == [
         "pbs:backup/ct/101/2026-11-22T07:00:00Z\t1795330800\t5000\t1\tfleet: owner=OWNER set=SET plain"
     ]
+
+
+# ── replicas ──────────────────────────────────────────────────────────────────────────────────────
+
+#: A `zfs` as on FreeBSD or Alpine: what comes after the first operand is an operand. It knows two copies.
+STRICT_ZFS = """
+case $1 in
+list)
+    case $* in
+    *"-o name -d"*) printf 'backup/pve\\nbackup/pve/tank:data\\n' ;;
+    *fleet:replica*) printf 'mark\\t-\\n' ;;
+    *) [ -e gone ] || printf 'backup/pve/tank:data@fleet-daily-20261120t070000z\\t11\\n'
+        printf 'backup/pve/tank:data@fleet-daily-20261121t070000z\\t22\\n' ;;
+    esac ;;
+get)
+    shift
+    while getopts Hps:o: option; do :; done
+    shift $((OPTIND - 1))
+    [ $# -eq 2 ] || { echo "cannot open '$2': invalid name" >&2; exit 1; }
+    case $1 in fleet:replica) echo mark ;; userrefs) echo 0 ;; clones) echo ;; esac ;;
+destroy) touch gone ;;
+esac
+"""
+
+
+def test_a_copy_is_removed_where_options_have_to_come_first(host: Host) -> None:
+    name, copy = "fleet-daily-20261120t070000z", "backup/pve/tank:data"
+    host.program("zfs", f"cd {host.root}\n{STRICT_ZFS}")
+    host.run("fleet_record", "made", name, f"{copy}@{name}", "11")
+    done = host.run(
+        "fleet_drop_copies", "-", "backup/pve", copy, "mark", "22", f"{name}=11",
+        libraries=("backup.sh", "dump.sh", "send.sh"),
+    )  # fmt: skip
+    assert done.stdout == ""
+    assert done.returncode == 0
+    assert f"zfs destroy {copy}@{name}" in host.calls
