@@ -402,6 +402,8 @@ fleet_set_lock() { fleet_with_config "$1" fleet_set_lock_now "$1"; }
 fleet_set_lock_now() {
     fleet_is "$1" lock rollback && return
     fleet_unlocked "$1" || { echo "CT is locked" >&2; return 1; }
+    # Proxmox starts a guest under this very lock of its configuration: from here on it cannot.
+    fleet_stopped "$1" || { echo "$1 was started again meanwhile: nothing was changed" >&2; return 1; }
     fleet_write_config "$1" "$(awk '/^\[/ && !main++ { print "lock: rollback"; print "" } { if ($0 != "" || main) print } END { if (!main) print "lock: rollback" }' "/etc/pve/lxc/$1.conf")"
 }
 fleet_drop_lock() { fleet_with_config "$1" fleet_drop_lock_now "$1"; }

@@ -229,3 +229,18 @@ def test_a_copy_is_removed_where_options_have_to_come_first(host: Host) -> None:
     assert done.stdout == ""
     assert done.returncode == 0
     assert f"zfs destroy {copy}@{name}" in host.calls
+
+
+# ── back in its place ─────────────────────────────────────────────────────────────────────────────
+
+
+def test_a_guest_that_was_started_again_is_not_put_back(host: Host) -> None:
+    conf = host.root / "pve/lxc/101.conf"
+    before = conf.read_text()
+    both = ("backup.sh", "dump.sh", "send.sh", "restore.sh")
+    done = host.run("fleet_set_lock_now", "101", before="fleet_stopped() { return 1; }", libraries=both)
+    assert done.returncode != 0
+    assert "started again meanwhile" in done.stderr
+    assert conf.read_text() == before
+    assert host.run("fleet_set_lock_now", "101", libraries=both).returncode == 0
+    assert "lock: rollback" in conf.read_text()
