@@ -103,7 +103,12 @@ def _against(side: Side, facts: BackupFacts, found: ReplicaFacts) -> str:
     if not token and not side.found.copies:
         return f"{side.target} exists there and has no snapshot: ZFS receives into it only by force"
     why = "" if token else divergence(side)
-    return f"the two have diverged: {why}; nothing was changed" if why else ""
+    if not why:
+        return ""
+    return (
+        f"the two have diverged: {why}; nothing was changed; to go on, remove there what is newer than what both"
+        f" have, or keep it: zfs rename {side.target} {side.target}.old, and all is sent anew"
+    )
 
 
 def _bookmarked(side: Side) -> Iterator[Step]:
