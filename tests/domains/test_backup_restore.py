@@ -148,6 +148,15 @@ def test_latest_is_the_newest_that_fleet_made() -> None:
     assert found(Named(SUBJECT, "latest"), read).created == at(1)
 
 
+def test_latest_is_whole() -> None:
+    newest_set = daily(ROOT, 0)
+    read = facts([STATE], [daily(ROOT, 1), daily(DOCKER, 1), newest_set])
+    read = replace(read, recorded=read.recorded | {f"{DOCKER}@{newest_set.name}"})
+    assert not newest(read).whole
+    assert found(Named(SUBJECT, "latest"), read).created == at(1)
+    assert drills.newest(SUBJECT, read) == found(Named(SUBJECT, "latest"), read)
+
+
 def test_a_snapshot_of_somebody_else_is_restored_by_its_name() -> None:
     read = facts([STATE], [zfs(ROOT, "by-hand", NOW, ours=False)])
     assert found(Named(SUBJECT, "by-hand"), read).name == "by-hand"

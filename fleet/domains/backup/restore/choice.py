@@ -46,23 +46,26 @@ def named(text: str, subjects: Sequence[Subject]) -> Named:
 
 
 def found(wanted: Named, facts: BackupFacts) -> Item:
-    """The backup; UsageError where there is no such, with the nearest that there are."""
+    """The backup; UsageError where there is no such, with the nearest that there are.
+
+    `latest` is the newest that fleet made and of which nothing is missing.
+    """
     subject = wanted.subject
     there = archive_items(subject, facts) if wanted.in_archives else items(subject, facts)
-    whole = [item for item in there if not any(block.startswith("half done") for block in item.blocks)]
+    usable = [item for item in there if not any(block.startswith("half done") for block in item.blocks)]
     if wanted.item in (LATEST, ARCHIVE):
+        whole = [item for item in usable if item.whole]
         ours = [item for item in whole if item.ours]
         if ours or (whole and wanted.item == ARCHIVE):
             return (ours or whole)[0]
         kind = "archive" if wanted.in_archives else "snapshot"
-        raise UsageError(
-            f"{subject.name} has no {kind} {'' if there else 'yet'}".rstrip() + _list(subject, there)
-        )
+        made = " that fleet made, whole" if there else " yet"
+        raise UsageError(f"{subject.name} has no {kind}{made}" + _list(subject, there))
     for item in there:
         if item.name == wanted.item and any(map(str.isspace, item.name)):
             raise UsageError(f"{item.name!r} has blanks in its name: `zfs rename` it first")
         if item.name == wanted.item:
-            if item not in whole:
+            if item not in usable:
                 raise UsageError(
                     f"{subject.name}@{item.name} is {', '.join(item.blocks)}: nothing can be restored"
                 )

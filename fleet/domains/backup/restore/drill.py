@@ -70,7 +70,7 @@ def newest(subject: Subject, facts: BackupFacts, *, archives: bool = False) -> I
     kinds = (items(subject, facts), archive_items(subject, facts))
     for there in kinds[1:] if archives else kinds:
         for item in there:
-            if item.ours and not any(block.startswith("half done") for block in item.blocks):
+            if item.ours and item.whole:
                 return item
     return None
 
