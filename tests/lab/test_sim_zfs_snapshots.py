@@ -223,6 +223,29 @@ def test_a_refused_rollback_names_32_of_what_is_newer(host: Host) -> None:
     assert len(lines) == 35
 
 
+def test_diff_names_what_came_went_changed_and_moved(host: Host) -> None:
+    for name in ("gone", "old", "same", "changed", "sub/inner"):
+        host.write(f"/tank/c/{name}", f"{name} then")
+    host.ok("zfs snapshot tank/c@x")
+    (host.root / "tank/c/gone").unlink()
+    (host.root / "tank/c/old").rename(host.root / "tank/c/new name")
+    host.write("/tank/c/changed", "changed now")
+    host.write("/tank/c/sub/more", "")
+    lines = sorted(host.ok("zfs diff tank/c@x").splitlines())
+    assert lines == [
+        "+\t/tank/c/sub/more",
+        "-\t/tank/c/gone",
+        "M\t/tank/c/",
+        "M\t/tank/c/changed",
+        "M\t/tank/c/sub",
+        "R\t/tank/c/old -> /tank/c/new\\0040name",
+    ]
+    host.ok("zfs snapshot tank/c@y")
+    assert sorted(host.ok("zfs diff tank/c@x tank/c@y").splitlines()) == lines
+    assert host.ok("zfs diff -FH tank/c@y") == ""
+    assert host.run("zfs diff tank/c@no")[2] == "cannot open 'tank/c@no': dataset does not exist\n"
+
+
 # --- holds, clones, deferred destruction
 
 

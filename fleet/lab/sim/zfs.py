@@ -186,6 +186,7 @@ _VERBS: dict[str, Callable[[list[str]], int]] = {
 _ELSEWHERE = {
     "bookmark": "zfs_snapshots.bookmark",
     "destroy": "zfs_destroy.destroy",
+    "diff": "zfs_diff.diff",
     "get": "zfs_get.show_get",
     "hold": "zfs_holds.hold",
     "holds": "zfs_holds.holds",

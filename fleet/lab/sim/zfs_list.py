@@ -21,6 +21,7 @@ _KINDS = {
     "bookmark": "b",
     "all": "fvsb",
 }
+_HIDDEN = ("inconsistent",)  # what `all` does not name
 _LETTER = {"filesystem": "f", "volume": "v", "snapshot": "s", "bookmark": "b"}
 
 
@@ -28,6 +29,8 @@ def value_of(tree: Tree, name: str, key: str, literal: bool) -> tuple[str, str] 
     """(value, source) of a native or user property as printed; None where the dataset does not have it."""
     if key == "name":
         return name, "-"
+    if key == "inconsistent":
+        return str(int(bool(node_of(tree, name.partition("@")[0]).get("receiving", {}).get("new")))), "-"
     prop = PROPS.get(key)
     if prop is None:
         return tree.source(name, key) if "#" not in name else None
@@ -189,7 +192,7 @@ def property_names(verb: str, text: str) -> list[str]:
                 "usedbychildren",
             ]
             continue
-        name = given if is_user(given) else canonical(given)
+        name = given if is_user(given) or given in _HIDDEN else canonical(given)
         if name is None:
             raise UsageError(verb, f"bad property list: invalid property '{given}'")
         names.append(name)

@@ -30,9 +30,9 @@ class Damaged(Exception):
 
 def plan(base: str | None, target: str) -> list[Piece]:
     """The pieces that make the tree `target` of the tree `base`, or of nothing."""
-    old = dict(_entries(base)) if base is not None and os.path.isdir(base) else {}
+    old = dict(entries(base)) if base is not None and os.path.isdir(base) else {}
     pieces: list[Piece] = []
-    new = dict(_entries(target)) if os.path.isdir(target) else {}
+    new = dict(entries(target)) if os.path.isdir(target) else {}
     for path in sorted(set(old) - set(new), reverse=True):
         pieces.append((_line({"p": path, "k": "x"}), "", 0))
     for path, entry in new.items():
@@ -130,7 +130,7 @@ def _line(entry: Entry) -> bytes:
     return json.dumps(entry, sort_keys=True).encode() + b"\n"
 
 
-def _entries(root: str) -> Iterator[tuple[str, Entry]]:
+def entries(root: str) -> Iterator[tuple[str, Entry]]:
     """(path, entry) of a tree, parents first, in the order of their names."""
     pending = [""]
     while pending:

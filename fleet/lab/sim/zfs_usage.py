@@ -24,6 +24,7 @@ _USAGE = {
         "\trename -u [-f] <filesystem> <filesystem>\n"
         "\trename -r <snapshot> <snapshot>\n"
     ),
+    "diff": "\tdiff [-FHth] <snapshot> [snapshot|filesystem]\n",
     "bookmark": "\tbookmark <snapshot|bookmark> <newbookmark>\n",
     "list": (
         "\tlist [-Hp] [-j [--json-int]] [-r|-d max] [-o property[,...]] [-s property]...\n"
