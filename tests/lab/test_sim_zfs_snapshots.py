@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from fleet.lab.sim import zfs_tree
 from tests.lab.simzfs import Host
 
 
@@ -434,6 +435,18 @@ def test_the_log_of_snapshots_does_not_grow_with_what_is_gone(host: Host) -> Non
     logs = host.root / "var/lib/fleet-lab/zfs-snapshots"
     assert sum(file.stat().st_size for file in logs.iterdir()) < 100_000
     assert names(host) == ["tank/a@last"]
+
+
+def test_a_listing_that_takes_its_time_sees_logs_that_were_written_anew_meanwhile(host: Host) -> None:
+    host.ok("zfs snapshot tank/a@x")
+    with host.here():
+        slow = zfs_tree.load()
+    for number in range(120):
+        host.ok(f"zfs snapshot tank/a@n{number}")
+        host.ok(f"zfs destroy tank/a@n{number}")
+    host.ok("zfs destroy tank/c")
+    with host.here():
+        assert list(slow.snapshots) == ["tank/a@x"]
 
 
 def test_concurrent_snapshots_of_one_dataset_all_arrive(host: Host) -> None:

@@ -124,8 +124,14 @@ def _read(node: Node) -> _Group:
     generation, length = node.get("log") or (0, 0)
     if not length:
         return group
-    with open(_log(node, generation), "rb") as file:
-        lines = file.read(length).splitlines()
+    try:
+        with open(_log(node, generation), "rb") as file:
+            lines = file.read(length).splitlines()
+    except FileNotFoundError:  # who reads without the lock may come late: what is there now counts
+        fresh = [
+            one for one in (read() or {"datasets": {}})["datasets"].values() if one["guid"] == node["guid"]
+        ]
+        return _read(fresh[0]) if fresh and fresh[0].get("log") != node["log"] else group
     group.lines = len(lines)
     for entry in json.loads(b"[" + b",".join(lines) + b"]"):
         if len(entry) == 1:
