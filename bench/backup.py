@@ -1,4 +1,4 @@
-"""A run of `inv backup.snapshot`, which takes and removes one of each, next to a loop over ssh and to sanoid."""
+"""A run of `inv backup.snapshot`, which takes and removes one of each, next to a loop and to sanoid."""
 
 from __future__ import annotations
 
@@ -316,12 +316,12 @@ def report(results: Results) -> str:
         f"load average at the end {os.getloadavg()[2]:.1f}.",
         "",
         "28 guests with so many snapshots each; a run takes one more of each and removes the oldest of each.",
-        "Whole processes, measured from outside; medians. In the lab each command of Proxmox takes as long as",
-        "on a real node. The loop does guest by guest what Proxmox's commands allow, and where they refuse",
-        "(bind mounts) what `zfs` does, all on one connection that stays open. Real OpenZFS is the machine of",
-        "`scripts/zfs-vm`, whose emulated processor is many times slower than a real one: there only the ratio",
-        "means something; sanoid runs on it, fleet over SSH. Frozen: the longest that a container was held",
-        "still in a run.",
+        "Whole processes, measured from outside; medians. In the lab each command of Proxmox takes as long",
+        "as on a real node. The loop does guest by guest what Proxmox's commands allow, and where they",
+        "refuse (bind mounts) what `zfs` does, all on one connection that stays open. Real OpenZFS is the",
+        "machine of `scripts/zfs-vm`, whose emulated processor is many times slower than a real one: there",
+        "only the ratio means something; sanoid runs on it, fleet over SSH. Frozen: the longest that a",
+        "container was held still in a run.",
         "",
         "| Where | Snapshots | How | Runs | Wall s (least to most) | x fleet | Executions | Frozen s |",
         "|---|---|---|---|---|---|---|---|",
@@ -337,7 +337,8 @@ def rows(results: Results) -> Iterator[str]:
         frozen = f"{median(found.frozen):.2f}" if any(found.frozen) else "-"
         yield (
             f"| {where} | {count:,} | {who} | {len(walls)}"
-            f" | {median(walls):.2f} ({walls[0]:.2f} to {walls[-1]:.2f}) | {times:.2f} | {int(median(found.executions))} | {frozen} |"
+            f" | {median(walls):.2f} ({walls[0]:.2f} to {walls[-1]:.2f}) | {times:.2f}"
+            f" | {int(median(found.executions))} | {frozen} |"
         )
 
 

@@ -124,10 +124,12 @@ def test_a_full_pool_is_a_failure_that_removes_nothing_and_names_it(made: Made, 
     before = node.snapshots(ROOTFS)
     assert len(before) == 2
     node.machine.ok(
-        "zfs create -o compression=off -o reservation=none tank/filler;"
-        "dd if=/dev/zero of=/tank/filler/f bs=1M count=600 2>/dev/null; sync;"
-        "free=$(zfs get -Hp -o value available tank); zfs create -o reservation=$free tank/rest",
-        timeout=120,
+        "free=$(zfs get -Hp -o value available tank);"
+        "zfs create -o reservation=$((free - 8000000)) tank/rest &&"
+        "zfs create -o compression=off tank/filler;"
+        "dd if=/dev/zero of=/tank/filler/f bs=1M count=20 2>/dev/null;"
+        "dd if=/dev/zero of=/tank/filler/g bs=4k 2>/dev/null; sync",
+        timeout=200,
     )
     report = backups.snapshot(inventory, label="four")
     assert report.exit_code == 3
