@@ -94,3 +94,13 @@ def test_a_pool_that_does_not_answer_is_not_asked_for_a_snapshot() -> None:
     assert taking.part.steps == ()
     degraded = facts([guest(101)], pools={"tank": Pool("tank", "DEGRADED", 10, 0)})
     assert not take(subjects, degraded, daily(FIRST, 0).name).refused
+
+
+def test_a_pool_that_does_not_answer_is_not_asked_to_remove_anything() -> None:
+    made = [daily(FIRST, days) for days in range(4)]
+    for health, goes in (("SUSPENDED", 0), ("DEGRADED", 3)):
+        known = facts([guest(101)], made, pools={"tank": Pool("tank", health, 10, 0)})
+        subject = subject_of(known.guests[101])
+        rotation = rotate(spec(subject), [subject], known, keep=Keep(last=1), allowed=9)
+        assert sum(each.remove for each in rotation.decisions["ct101"]) == goes
+        assert bool(rotation.part.steps) is bool(goes)

@@ -128,8 +128,9 @@ def rotate(
             continue
         there = items(subject, facts)
         made = _decided(spec, there, facts, policy, this_run, (common or {}).get(subject.name, {}))
-        if subject.name in failed or not facts.complete:
-            why = "its snapshot failed" if facts.complete else "the host's answer was not whole"
+        away = _against_pools(datasets_of(subject, facts), facts)
+        if subject.name in failed or away or not facts.complete:
+            why = away or ("its snapshot failed" if facts.complete else "the host's answer was not whole")
             made = tuple(Decision(each.id, False, f"{why}: nothing is removed") for each in made)
         stop = brake(made, spec.brake)
         if stop and (allowed is None or sum(each.remove for each in made) > allowed):
