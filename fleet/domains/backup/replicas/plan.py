@@ -106,8 +106,8 @@ def _against(side: Side, facts: BackupFacts, found: ReplicaFacts) -> str:
     if not why:
         return ""
     return (
-        f"the two have diverged: {why}; nothing was changed; to go on, remove there what is newer than what both"
-        f" have, or keep it: zfs rename {side.target} {side.target}.old, and all is sent anew"
+        f"the two have diverged: {why}; nothing was changed; to go on, remove there what is newer than what"
+        f" both have, or keep it: zfs rename {side.target} {side.target}.old, and all is sent anew"
     )
 
 
