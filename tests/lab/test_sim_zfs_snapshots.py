@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -147,6 +148,24 @@ def test_all_that_backups_read_of_snapshots_is_there(host: Host) -> None:
     assert rows["tank/d"] == "filesystem\t0\t103304\t0\t-\t-\t-\ttank/a@x"
     assert int(host.get("written", "tank/a")) == 4000
     assert host.get("clones", "tank/a@x") == "tank/d"
+
+
+def test_lists_can_be_had_as_json(host: Host) -> None:
+    host.ok("zfs snapshot -o fleet:set=one tank/a@x")
+    found = json.loads(host.ok("zfs list -j --json-int -t snapshot -o name,userrefs,fleet:set"))
+    row = found["datasets"]["tank/a@x"]
+    assert (row["type"], row["pool"], row["dataset"], row["snapshot_name"]) == (
+        "SNAPSHOT",
+        "tank",
+        "tank/a",
+        "x",
+    )
+    assert row["createtxg"] == int(host.get("createtxg", "tank/a@x"))
+    assert row["properties"] == {
+        "userrefs": {"value": 0, "source": {"type": "NONE", "data": "-"}},
+        "fleet:set": {"value": "one", "source": {"type": "LOCAL", "data": "-"}},
+    }
+    assert host.run("zfs list --json-int")[0] == 2
 
 
 def test_datasets_that_do_not_exist_are_named_and_the_others_listed(host: Host) -> None:

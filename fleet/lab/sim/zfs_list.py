@@ -216,7 +216,7 @@ def depth_of(verb: str, text: str) -> int:
 
 def show_list(args: list[str]) -> int:
     """`zfs list`."""
-    found, names = options("list", args, "HS:d:o:prs:t:")
+    found, names = options("list", args, "jHS:d:o:prs:t:", {"json": "j", "json-int": "int"})
     fields, kinds, given_kinds, depth = "name,used,available,referenced,mountpoint", "fvs", False, -1
     sort: list[tuple[str, bool]] = []
     for letter, value in found:
@@ -232,6 +232,8 @@ def show_list(args: list[str]) -> int:
                 raise UsageError("list", f"invalid property '{value}'")
             sort.append((key, letter == "S"))
     flags = {letter for letter, _ in found}
+    if "int" in flags and "j" not in flags:
+        raise UsageError("list", "'--json-int' only works with '-j' option")
     keys = _list_keys(fields)
     reach = reach_of(names, kinds if given_kinds else "fvs", "r" in flags, depth if "d" in flags else None)
     below = "fv" if not given_kinds else kinds  # snapshots only when asked for: listsnapshots is off
@@ -239,7 +241,12 @@ def show_list(args: list[str]) -> int:
     chosen, errors = select(tree, names, kinds, reach, below)
     for key, backwards in reversed(sort):
         chosen = _sorted(tree, chosen, key, backwards)
-    _print_rows(tree, chosen, keys, "H" in flags, "p" in flags)
+    if "j" not in flags:
+        _print_rows(tree, chosen, keys, "H" in flags, "p" in flags)
+    elif not errors:
+        from . import zfs_json
+
+        zfs_json.show(tree, chosen, keys, "p" in flags, "int" in flags)
     sys.stdout.flush()
     for error in errors:
         print(error, file=sys.stderr)
