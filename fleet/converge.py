@@ -43,9 +43,12 @@ def gather(shell: Shell, inventory: Inventory) -> Facts:
 
 
 def gather_with(
-    shell: Shell, inventory: Inventory, more: Sequence[Probe]
+    shell: Shell, inventory: Inventory, more: Sequence[Probe], *, seconds: float = READING_SECONDS
 ) -> tuple[Facts, Mapping[str, Answer]]:
-    """The facts of the node and the answers of all probes, `more` ones too, in one remote execution."""
+    """The facts of the node and the answers of all probes, `more` ones too, in one remote execution.
+
+    `seconds`: so long it may take.
+    """
     mark = f"fleet-{secrets.token_hex(12)}"
     probes = (
         *guests.probes(guests.watched_paths(inventory.containers)),
@@ -57,7 +60,7 @@ def gather_with(
     attempts = Retrying(
         stop=stop_after_attempt(READINGS), retry=retry_if_exception_type(LinkLost), reraise=True
     )
-    output = attempts(shell.run, compose(probes, mark), timeout=READING_SECONDS)
+    output = attempts(shell.run, compose(probes, mark), timeout=seconds)
     if output.code:
         raise HostError(
             f"reading the host failed (exit {output.code}): {output.err.strip() or 'it said nothing'}"

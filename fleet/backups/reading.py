@@ -22,6 +22,9 @@ from fleet.tools.pvesm import StorageEntry
 
 #: How long a storage may take to list its archives (seconds).
 PATIENCE = 50
+#: How long all else may take: 20,000 snapshots on disks that turn. A storage or replica that does not answer
+#: has time of its own, so that it does not end the whole read.
+LISTING = 300
 #: Keys of a VM that are disks (PVE/QemuServer/Drive.pm).
 _DISK = re.compile(
     r"(?:ide[0-3]|sata[0-5]|scsi(?:[0-9]|[12][0-9]|30)|virtio(?:[0-9]|1[0-5])|efidisk0|tpmstate0)"
@@ -52,7 +55,8 @@ def read(
     datasets = [each.name for each in spec.subjects if each.vmid is None]
     storages = sorted({each.archives.storage for each in spec.subjects if each.archives}) if archives else []
     probes = (*backup.probes(datasets), *map(_archives_probe, storages), *more)
-    facts, answers = gather_with(shell, inventory, probes)
+    seconds = LISTING + (PATIENCE + 5) * (len(storages) + len(more))
+    facts, answers = gather_with(shell, inventory, probes, seconds=seconds)
     guests = {vmid: guest_state(guest, facts.storage.storages) for vmid, guest in facts.guests.guests.items()}
     found = backup.read(answers, guests)
     listed = {each: _archives(answers[f"archives-{each}"]) for each in storages}

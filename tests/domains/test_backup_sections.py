@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
-from fleet.backups.reading import guest_state
+from pathlib import Path
+from typing import cast
+
+import pytest
+
+from fleet.backups.reading import guest_state, read
+from fleet.core.probe import Probe
 from fleet.domains.backup.assemble import items
 from fleet.domains.backup.items import GuestState, Pool
 from fleet.domains.backup.snapshots.plan import rotate, take
 from fleet.domains.backup.spec import Keep, Subject
 from fleet.domains.guests.facts import Guest
+from fleet.host.shell import Output, Shell
 from fleet.tools.pct.config import parse_config
 from fleet.tools.pvesm import StorageEntry
 from tests.domains.backup_values import ID, POLICY, daily, facts, guest, section, spec, subject_of
+from tests.road import backups, fleets
 
 STORAGES = {"guests": StorageEntry("guests", "zfspool", {"pool": "tank/guests"})}
 FIRST, SECOND = "tank/guests/subvol-101-disk-0", "tank/guests/subvol-101-disk-1"
@@ -104,3 +112,25 @@ def test_a_pool_that_does_not_answer_is_not_asked_to_remove_anything() -> None:
         rotation = rotate(spec(subject), [subject], known, keep=Keep(last=1), allowed=9)
         assert sum(each.remove for each in rotation.decisions["ct101"]) == goes
         assert bool(rotation.part.steps) is bool(goes)
+
+
+class Asked(Exception):
+    """A host was asked, and given so many seconds."""
+
+
+class Silent:
+    """A shell that says only for how long it was asked."""
+
+    def run(self, script: str, *, stdin: bytes = b"", timeout: float | None = None) -> Output:
+        raise Asked(timeout)
+
+
+def test_one_storage_or_replica_that_does_not_answer_does_not_end_the_whole_read(tmp_path: Path) -> None:
+    inventory = fleets.read(tmp_path, backups.fleet())
+    given = []
+    for more in ((), (Probe("a", "sleep 55"), Probe("b", "sleep 55"))):
+        with pytest.raises(Asked) as asked:
+            read(cast("Shell", Silent()), inventory, more=more)
+        given.append(asked.value.args[0])
+    assert given[0] >= 300
+    assert given[1] - given[0] >= 110
