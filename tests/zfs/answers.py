@@ -40,7 +40,7 @@ _REPLACED: tuple[tuple[str, str, str], ...] = (
     (r"\b[A-Z][a-z]{2} [A-Z][a-z]{2} +\d+ +\d+:\d\d \d{4}\b", "DATE", "time of day"),
     (r"\b1[7-9]\d{8}\b", "EPOCH", "time of day"),
     (r"(\tGUID\d+\t)\d+(\tEPOCH)", r"\1TXG\2", "transaction groups (createtxg)"),
-    (r"\b(createtxg\t)\d+", r"\1TXG", "transaction groups (createtxg)"),
+    (r"\b(createtxg(?:\t|\":\"))\d+", r"\1TXG", "transaction groups (createtxg)"),
 )
 _GUID = re.compile(r"\b\d{16,20}\b")
 
