@@ -304,6 +304,7 @@ def _warned(rotation: Rotation, *, counted: bool) -> tuple[str, ...]:
 def _warnings(lines: Sequence[str], reading: Reading) -> Iterator[str]:
     for what, text in (
         ("running", "did not stop in time: its snapshot is as after a power cut"),
+        ("frozenbefore", "was frozen already: if nobody is at it, `lxc-unfreeze -n VMID` lets it go"),
         ("late", "ran again before the snapshot was complete: it is as after a power cut"),
     ):
         yield from (f"{_name(each['who'], reading)}: {text}" for each in _said(lines, what))

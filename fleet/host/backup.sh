@@ -66,9 +66,10 @@ fleet_freeze() {
     for fleet_guest; do
         if [ ! -e "$fleet_cgroups/$fleet_guest/cgroup.freeze" ]; then
             ! fleet_running "$fleet_guest" || echo "fleet: running $fleet_guest" # cgroup v1, as a PVE 8 may still have
-        # One that is frozen already was frozen by somebody else, who will also let it go.
         elif ! fleet_is_frozen "$fleet_guest"; then
             fleet_held="$fleet_held $fleet_guest"
+        else # by somebody else, who will also let it go; or who was killed before
+            echo "fleet: frozenbefore $fleet_guest"
         fi
     done
     [ -n "$fleet_held" ] || return 0
@@ -171,6 +172,7 @@ fleet_take_together() {
     for fleet_each in $fleet_lacking; do
         fleet_record making "$fleet_set" "$fleet_each" - 2>/dev/null || { fleet_unrecorded >&2; return 1; }
     done
+    sync -d "$fleet_state/backups.log" # what ZFS keeps through a power cut, the record has to keep, too
     # shellcheck disable=SC2086 # the ids are to be split
     fleet_freeze "$fleet_limit" $fleet_guests
     for fleet_pool in $(echo "$fleet_lacking" | sed 's|[/@].*||' | sort -u); do

@@ -102,7 +102,7 @@ fleet_send() {
         echo "fleet: failed $fleet_target it did not arrive (zfs send: ${fleet_sent:-killed}, zfs receive: $fleet_received)"
         return 1
     fi
-    fleet_claim "$fleet_host" "$fleet_kind" "$fleet_mark" "$fleet_target" &&
+    fleet_claim_copy "$fleet_host" "$fleet_kind" "$fleet_mark" "$fleet_target" &&
         fleet_record made "$fleet_name" "$fleet_path" "$fleet_guid"
 }
 
@@ -115,8 +115,8 @@ fleet_receive() {
     esac
 }
 
-# fleet_claim HOST KIND MARK TARGET: a first one that was interrupted and went on may lack what it should have been given
-fleet_claim() {
+# fleet_claim_copy HOST KIND MARK TARGET: a first one that was interrupted and went on may lack what it should have been given
+fleet_claim_copy() {
     fleet_has=$(fleet_ask "$1" zfs get -Hp -o value fleet:replica,readonly "$4" | tr '\n' ' ') || return
     [ "$fleet_has" != "$3 on " ] || return 0
     [ "$2" = volume ] || fleet_ask "$1" zfs set canmount=noauto "$4" || return

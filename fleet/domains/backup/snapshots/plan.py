@@ -202,17 +202,18 @@ def _against_pools(datasets: Iterable[str], facts: BackupFacts) -> str:
 
 def _against_guest(guest: GuestState, method: Method, datasets: tuple[str, ...]) -> str:
     if guest.lock in _NO_SNAPSHOT or guest.lock in ("snapshot", "snapshot-delete"):
-        repair = (
-            f"; a deletion broke off: `{tool_of(guest)} unlock {guest.vmid}`, then delete that snapshot again"
-            if guest.lock == "snapshot-delete"
-            else ""
-        )
-        return f"Proxmox holds the lock {guest.lock} on it{repair}"
+        return f"Proxmox holds the lock {guest.lock} on it; {_repair(guest)}"
     own = [volume.dataset for volume in guest.volumes if volume.dataset]
     missing = [each for each in own if each not in datasets]
     if method.kind is Kind.ZFS and missing:
         return f"the host has no dataset {', '.join(missing)}"
     return ""
+
+
+def _repair(guest: GuestState) -> str:
+    """What to do where nothing is at work on it any more, and the lock is what a broken-off command left."""
+    unlock = f"where nothing is at work on it: `{tool_of(guest)} unlock {guest.vmid}`"
+    return f"{unlock}, then delete that snapshot again" if guest.lock == "snapshot-delete" else unlock
 
 
 def _zfs_step(groups: Sequence[tuple[str, bool, tuple[str, ...]]], name: str) -> Step | None:
