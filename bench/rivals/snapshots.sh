@@ -6,9 +6,9 @@ prefix=$1
 shift
 name=$prefix$(date +%s)
 there() {
+    echo x >>"$COUNT"
     # shellcheck disable=SC2086  # words
     $NODE "$1" </dev/null
-    echo x >>"$COUNT"
 }
 for vmid; do
     if there "pct snapshot $vmid $name" >/dev/null 2>&1; then

@@ -19,6 +19,7 @@ def lab() -> Iterator[labs.Lab]:
     labs.down("answers")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("topic", answers.topics())
 def test_the_lab_answers_as_real_zfs_did(topic: str, lab: labs.Lab) -> None:
     found = {
