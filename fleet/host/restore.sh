@@ -175,12 +175,18 @@ fleet_copy_pct() {
 # fleet_scrap VMID MARK [FIRST LAST]: destroys a copy that fleet made, and nothing else
 fleet_scrap() {
     fleet_free "$1" && return
-    fleet_marked "$1" "$2" && fleet_making "$1" || { echo "$1 is not a copy that fleet made" >&2; return 1; }
+    if ! fleet_marked "$1" "$2" || ! fleet_making "$1"; then
+        echo "$1 is not a copy that fleet made" >&2
+        return 1
+    fi
     case $2 in *"owner=$(cat "$fleet_state/installation") "*) ;; *) echo "$1 is a copy of another fleet's" >&2; return 1 ;; esac
     [ -z "$3" ] || { [ "$1" -ge "$3" ] && [ "$1" -le "$4" ]; } || { echo "$1 is not of the range $3-$4" >&2; return 1; }
     # One that is half made has the tags of the original; one that somebody goes on with has lost ours, or got fleet's.
     if [ "$(fleet_copy_state "$1")" != making ]; then
-        fleet_tagged "$1" fleet-restored && ! fleet_tagged "$1" fleet || { echo "the tags of $1 say that somebody keeps it" >&2; return 1; }
+        if ! fleet_tagged "$1" fleet-restored || fleet_tagged "$1" fleet; then
+            echo "the tags of $1 say that somebody keeps it" >&2
+            return 1
+        fi
     fi
     fleet_log removing "$1" - - || return
     ! fleet_running "$1" || pct stop "$1" || return

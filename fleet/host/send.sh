@@ -1,4 +1,4 @@
-# shellcheck shell=sh disable=SC2016 # the texts in single quotes are for a shell on the replica
+# shellcheck shell=sh disable=SC2016,SC2154 # texts for a shell on the replica; backup.sh, which comes first, sets fleet_state
 # What sending snapshots to a replica does on the host. Sent with the steps that call it.
 #
 # HOST is `-` for a replica on this node, else what ssh takes; PARENT is the dataset of the replica, TARGET the one directly

@@ -70,8 +70,6 @@ class Scene:
 
 def _thaws(world: World) -> bool:
     """Whether the watchdog on the host lets all go by itself."""
-    import time
-
     for _ in range(80):
         if not world.lab.still_frozen():
             return True
