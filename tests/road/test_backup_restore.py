@@ -221,6 +221,7 @@ def test_an_archive_is_restored_without_unpacking_into_shared_data(node: World, 
     assert got.path.read_text() == "third"
 
 
+@pytest.mark.slow
 def test_a_guest_that_is_gone_comes_back_from_its_archive_and_is_fleets_again(
     inv: Inv, node: World, inventory: Inventory
 ) -> None:
@@ -393,6 +394,7 @@ def test_a_drill_proves_every_backup_and_leaves_nothing(node: World, inventory: 
     assert node.leftovers() == []
 
 
+@pytest.mark.slow
 def test_archives_are_proven_by_unpacking_them(node: World, inventory: Inventory) -> None:
     policy = copies.spec(replicas=(), drill=inventory.backups.drill)
     archived = replace(inventory, backups=policy)
@@ -416,6 +418,7 @@ def test_what_was_proven_is_read_again_and_the_others_come_first(node: World, in
     assert order[-1] == "bound"
 
 
+@pytest.mark.slow
 def test_a_backup_whose_copy_is_not_as_healthy_as_the_original_fails_and_is_destroyed(
     node: World, inventory: Inventory
 ) -> None:
@@ -430,6 +433,7 @@ def test_a_backup_whose_copy_is_not_as_healthy_as_the_original_fails_and_is_dest
     assert ("plain", "failed") in {(subject, how) for subject, _, how in restores.proven(node)}
 
 
+@pytest.mark.slow
 def test_the_copy_of_what_failed_is_kept_when_asked_and_goes_with_the_next_drill(
     node: World, inventory: Inventory
 ) -> None:
@@ -503,6 +507,7 @@ def scrap(vmid: int, mark: str) -> Step:
 # ── the tasks ─────────────────────────────────────────────────────────────────────────────────────
 
 
+@pytest.mark.slow
 def test_the_tasks_say_what_they_did(inv: Inv, node: World) -> None:
     checked = inv("backup.restore", "bound@latest", "--check")
     assert "subvol-103-disk-0" in checked.stdout
