@@ -16,7 +16,7 @@ from tests.road import backups, restores
 from tests.zfs.node import Node
 from tests.zfs.test_backups import BETA, ROOTFS, Made, made
 
-pytestmark = [pytest.mark.zfs, pytest.mark.slow, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.zfs, pytest.mark.slow, pytest.mark.timeout(900, func_only=True)]
 
 __all__ = ["made"]
 
