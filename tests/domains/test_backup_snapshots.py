@@ -217,6 +217,14 @@ def test_a_snapshot_of_proxmox_of_which_a_part_was_replaced_is_not_ours() -> Non
     assert [each.ours for each in items(subject_of(state), facts([state], [replaced]))] == [False]
 
 
+def test_nothing_goes_of_what_is_excluded_or_has_no_policy_whatever_keep_says() -> None:
+    state = guest(101, volume(), bind())
+    found = facts([state], [daily(ROOT, day) for day in range(5)])
+    for changes in ({"exclude": "it can be made again"}, {"snapshots": None}):
+        subject = subject_of(state, **changes)
+        assert not rotate(spec(subject), [subject], found, keep=Keep(last=1), allowed=99).part.steps
+
+
 def test_a_snapshot_that_lacks_what_was_to_be_in_it_is_not_whole() -> None:
     other = "fast/guests/subvol-101-disk-1"
     state = guest(101, volume(), replace(volume("mp0", number=1), dataset=other), bind())

@@ -123,9 +123,9 @@ def rotate(
     zfs: list[tuple[str, Item]] = []
     pct: list[tuple[int, str, Item]] = []
     for subject in subjects:
-        policy = keep or (subject.snapshots.keep if subject.snapshots and subject.exclude is None else None)
-        if policy is None:
+        if subject.snapshots is None or subject.exclude is not None:
             continue
+        policy = keep or subject.snapshots.keep
         there = items(subject, facts)
         made = _decided(spec, there, facts, policy, this_run, (common or {}).get(subject.name, {}))
         away = _against_pools(datasets_of(subject, facts), facts)
