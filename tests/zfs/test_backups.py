@@ -180,7 +180,7 @@ def test_of_a_hundred_days_the_policy_keeps_its_own_and_all_that_is_held_cloned_
     assert int(removed) == 100 - 8 - 3
 
 
-def test_the_second_task_of_the_day_sees_a_clock_that_went_back(made: Made, node: Node) -> None:
+def test_a_clock_that_went_back_stops_no_snapshot(made: Made, node: Node) -> None:
     inventory = made()
     first = backups.snapshot(inventory, label="one")
     node.machine.ok("date -s @$(($(date +%s) - 90000))")
