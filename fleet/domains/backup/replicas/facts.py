@@ -115,7 +115,7 @@ done
 _ALIVE = '$(zpool list -H -o name,health | awk \'$2 == "ONLINE" || $2 == "DEGRADED" { print $1 }\')'
 
 _RECORD = rf"""
-awk '($2 == "making" || $2 == "made") && $4 ~ /@/ {{ made[$4 " " $5] = 1 }}
+awk '($2 == "making" || $2 == "made") && $4 ~ /@/ && $5 != "-" {{ made[$4 " " $5] = 1 }}
   $2 == "removed" {{ delete made[$4 " " $5] }}
   END {{ for (each in made) print each }}' "{STATE}/backups.log"
 """
