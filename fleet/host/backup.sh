@@ -295,26 +295,44 @@ fleet_loose() {
 
 # fleet_drop_zfs ENTRY...: removes ZFS snapshots, one a command; an entry is the word `VMID PATH GUID`
 fleet_drop_zfs() {
-    fleet_bad=0
+    fleet_bad=0 fleet_destroyed=''
     for fleet_entry; do
         # shellcheck disable=SC2086 # an entry is words
         fleet_drop_zfs_one $fleet_entry || fleet_bad=1
+    done
+    [ -n "$fleet_destroyed" ] || return "$fleet_bad"
+    # With their datasets: a list in which those are missing says nothing of their snapshots.
+    # shellcheck disable=SC2046,SC2086 # the names are to be split
+    fleet_there=$(zfs list -H -o name -t filesystem,volume,snapshot -- $fleet_destroyed \
+        $(printf '%s\n' $fleet_destroyed | sed 's/@.*//' | sort -u) 2>/dev/null)
+    for fleet_entry; do
+        # shellcheck disable=SC2086
+        fleet_dropped_zfs $fleet_entry || fleet_bad=1
     done
     return "$fleet_bad"
 }
 
 fleet_drop_zfs_one() {
-    fleet_has "$2" || return 0
     if [ "$1" != - ] && fleet_why=$(fleet_lock "$1"); then
         echo "fleet: kept $2 the guest is locked ($fleet_why)"
         return 1
     fi
-    fleet_why=$(fleet_removable "$2" "$3") || { echo "fleet: kept $2 it $fleet_why"; return 1; }
+    if ! fleet_why=$(fleet_removable "$2" "$3"); then
+        fleet_has "$2" || return 0
+        echo "fleet: kept $2 it $fleet_why"
+        return 1
+    fi
     fleet_record removing "${2#*@}" "$2" "$3" || return
-    fleet_said=$(zfs destroy "$2" 2>&1)
-    if fleet_has "$2"; then
+    fleet_said=$(zfs destroy "$2" 2>&1) || echo "fleet: kept $2 $(printf '%s\n' "$fleet_said" | grep -m 1 .)"
+    fleet_destroyed="$fleet_destroyed $2"
+}
+
+# fleet_dropped_zfs VMID PATH GUID: what became of one that was to be destroyed goes into the record
+fleet_dropped_zfs() {
+    case " $fleet_destroyed " in *" $2 "*) ;; *) return 0 ;; esac
+    printf '%s\n' "$fleet_there" | grep -qxF -e "${2%@*}" || return 1
+    if printf '%s\n' "$fleet_there" | grep -qxF -e "$2"; then
         fleet_record failed "${2#*@}" "$2" "$3"
-        echo "fleet: kept $2 $(printf '%s\n' "$fleet_said" | grep -m 1 .)"
         return 1
     fi
     fleet_record removed "${2#*@}" "$2" "$3"

@@ -13,6 +13,7 @@ import pytest
 
 from fleet.core.errors import FleetError
 from fleet.inventory import Inventory
+from tests import thorough
 from tests.road import backups, copies, fleets, operator
 from tests.road.world import State, World
 
@@ -132,14 +133,14 @@ def crash_cases(record_property: Callable[[str, object], None]) -> Callable[[int
 
 @pytest.mark.slow
 @pytest.mark.timeout(1800)
-@pytest.mark.parametrize("when", ["before", "during", "after"])
+@pytest.mark.parametrize("when", thorough.MOMENTS)
 def test_a_link_cut_at_any_execution_is_mended_by_the_next_run(
     scene: Sending | Dumping, when: str, crash_cases: Callable[[int, str], None]
 ) -> None:
     what = "send" if isinstance(scene, Sending) else "dump"
     cases = 0
     for number in range(1, scene.executions + 1):
-        for ms in (0, 250) if when == "during" else (0,):
+        for ms in thorough.of(250, 0) if when == "during" else (0,):
             scene.world.restore(scene.start)
             scene.world.lab.faults.drop(when, nth=number, ms=ms)
             case = f"{what}: link cut {when} execution {number} ({ms} ms)"

@@ -14,6 +14,7 @@ import pytest
 
 from fleet.core.errors import FleetError
 from fleet.inventory import Inventory
+from tests import thorough
 from tests.road import backups, fleets, operator
 from tests.road.world import State, World
 
@@ -91,13 +92,13 @@ def crash_cases(record_property: Callable[[str, object], None]) -> Callable[[int
 
 @pytest.mark.slow
 @pytest.mark.timeout(900)
-@pytest.mark.parametrize("when", ["before", "during", "after"])
+@pytest.mark.parametrize("when", thorough.MOMENTS)
 def test_a_link_cut_at_any_execution_of_a_run_of_snapshots_is_mended_by_the_next(
     scene: Scene, when: str, crash_cases: Callable[[int, str], None]
 ) -> None:
     cases = 0
     for number in range(1, scene.executions + 1):
-        for ms in (0, 60, 200) if when == "during" else (0,):
+        for ms in thorough.of(60, 0, 200) if when == "during" else (0,):
             scene.world.restore(scene.start)
             scene.world.lab.faults.drop(when, nth=number, ms=ms)
             case = f"link cut {when} execution {number} ({ms} ms)"

@@ -15,6 +15,7 @@ import pytest
 
 from fleet.core.errors import FleetError
 from fleet.inventory import Inventory
+from tests import thorough
 from tests.road import backups, fleets, operator, restores
 from tests.road.restores import ROOTFS
 from tests.road.world import State, World
@@ -132,7 +133,7 @@ def cut(scene: Scene, what: str, when: str, crash_cases: Callable[[int, str], No
     scene.measure(lambda: run(scene))
     cases = 0
     for number in range(1, scene.executions + 1):
-        for ms in (30, 200) if when == "during" and what != "drill" else (60,):
+        for ms in thorough.of(60, 30, 200) if when == "during" else (0,):
             scene.world.restore(scene.start)
             scene.world.lab.faults.drop(when, nth=number, ms=ms)
             case = f"{what}: link cut {when} execution {number} ({ms} ms)"
@@ -148,7 +149,7 @@ def cut(scene: Scene, what: str, when: str, crash_cases: Callable[[int, str], No
 
 @pytest.mark.slow
 @pytest.mark.timeout(900)
-@pytest.mark.parametrize("when", ["before", "during", "after"])
+@pytest.mark.parametrize("when", thorough.MOMENTS)
 def test_a_link_cut_at_any_execution_of_a_restore_is_mended_by_the_same_command(
     scene: Scene, when: str, crash_cases: Callable[[int, str], None]
 ) -> None:
@@ -157,7 +158,7 @@ def test_a_link_cut_at_any_execution_of_a_restore_is_mended_by_the_same_command(
 
 @pytest.mark.slow
 @pytest.mark.timeout(900)
-@pytest.mark.parametrize("when", ["before", "during", "after"])
+@pytest.mark.parametrize("when", thorough.MOMENTS)
 def test_a_link_cut_while_a_guest_is_put_back_loses_nothing(
     scene: Scene, when: str, crash_cases: Callable[[int, str], None]
 ) -> None:
@@ -166,7 +167,7 @@ def test_a_link_cut_while_a_guest_is_put_back_loses_nothing(
 
 @pytest.mark.slow
 @pytest.mark.timeout(900)
-@pytest.mark.parametrize("when", ["before", "during", "after"])
+@pytest.mark.parametrize("when", thorough.MOMENTS)
 def test_a_link_cut_in_a_drill_leaves_nothing_that_the_next_does_not_destroy(
     scene: Scene, when: str, crash_cases: Callable[[int, str], None]
 ) -> None:

@@ -1,0 +1,21 @@
+"""How much is tried of what could be tried for hours: `FLEET_THOROUGH=1` tries all, else what finds most.
+
+Of a broken link, "during" and "after" an execution are where something can be lost; before it nothing ran.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import TypeVar
+
+Value = TypeVar("Value")
+
+THOROUGH = os.environ.get("FLEET_THOROUGH") == "1"
+
+#: When the link is cut, as seen from an execution.
+MOMENTS = ("before", "during", "after") if THOROUGH else ("during", "after")
+
+
+def of(first: Value, *others: Value) -> tuple[Value, ...]:
+    """The first, or all where everything is to be tried."""
+    return (first, *others) if THOROUGH else (first,)
