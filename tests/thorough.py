@@ -16,6 +16,11 @@ THOROUGH = os.environ.get("FLEET_THOROUGH") == "1"
 MOMENTS = ("before", "during", "after") if THOROUGH else ("during", "after")
 
 
+def cases(count: int) -> range:
+    """1 to `count`: all where everything is to be tried, else every third."""
+    return range(1, count + 1, 1 if THOROUGH else 3)
+
+
 def of(first: Value, *others: Value) -> tuple[Value, ...]:
     """The first, or all where everything is to be tried."""
     return (first, *others) if THOROUGH else (first,)

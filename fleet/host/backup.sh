@@ -237,6 +237,8 @@ fleet_take_pct_one() {
                 [ -n "$fleet_was" ] || ! fleet_is_frozen "$fleet_vmid/ns" || fleet_write_freeze "$fleet_vmid/ns" 0
                 ;;
             esac
+            # Nothing was made: whatever gets this name later is somebody else's.
+            grep -qxF "[$fleet_set]" "$fleet_file" || fleet_record removed "$fleet_set" "$fleet_vmid@$fleet_set" -
             echo "fleet: failed $fleet_vmid $(printf '%s\n' "$fleet_said" | grep . | tail -n 1)"
             return
         }

@@ -404,6 +404,8 @@ class Node:
                     self.guest_snapshot(int(vmid), set_, f"fleet: owner={ID} set={set_}", self.run)
                 except ToolError as error:
                     log.append(f"fleet: failed {vmid} {error}")
+                    if not any(each.name == set_ for each in guest.sections):
+                        self.note("removed", f"{vmid}@{set_}")
                     continue
             for dataset in datasets:
                 if snap := self.find(f"{dataset}@{set_}"):

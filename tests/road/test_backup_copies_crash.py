@@ -139,7 +139,7 @@ def test_a_link_cut_at_any_execution_is_mended_by_the_next_run(
 ) -> None:
     what = "send" if isinstance(scene, Sending) else "dump"
     cases = 0
-    for number in range(1, scene.executions + 1):
+    for number in thorough.cases(scene.executions):
         for ms in thorough.of(250, 0) if when == "during" else (0,):
             scene.world.restore(scene.start)
             scene.world.lab.faults.drop(when, nth=number, ms=ms)
@@ -151,7 +151,7 @@ def test_a_link_cut_at_any_execution_is_mended_by_the_next_run(
             scene.rerun(case)
             cases += 1
     crash_cases(cases, f"the link cut {when} each of {scene.executions} executions of {what}")
-    assert cases >= 7
+    assert cases
 
 
 @pytest.mark.slow
@@ -161,10 +161,10 @@ def test_an_operator_killed_at_any_event_leaves_nothing_that_the_next_run_does_n
 ) -> None:
     what = "send" if isinstance(scene, Sending) else "dump"
     cases = 0
-    for event in range(1, scene.events + 1):
+    for event in thorough.cases(scene.events):
         scene.world.restore(scene.start)
         assert copies.killed_at(event, scene.hosts, what, *scene.subjects), f"event {event} of {scene.events}"
         scene.rerun(f"{what}: killed at event {event}")
         cases += 1
     crash_cases(cases, f"the operator of {what} killed at each event")
-    assert cases == 10
+    assert cases

@@ -97,7 +97,7 @@ def test_a_link_cut_at_any_execution_of_a_run_of_snapshots_is_mended_by_the_next
     scene: Scene, when: str, crash_cases: Callable[[int, str], None]
 ) -> None:
     cases = 0
-    for number in range(1, scene.executions + 1):
+    for number in thorough.cases(scene.executions):
         for ms in thorough.of(60, 0, 200) if when == "during" else (0,):
             scene.world.restore(scene.start)
             scene.world.lab.faults.drop(when, nth=number, ms=ms)
@@ -109,7 +109,7 @@ def test_a_link_cut_at_any_execution_of_a_run_of_snapshots_is_mended_by_the_next
             scene.rerun(case)
             cases += 1
     crash_cases(cases, f"snapshots, the link cut {when} each of {scene.executions} executions")
-    assert cases >= 5
+    assert cases
 
 
 @pytest.mark.slow
@@ -118,13 +118,13 @@ def test_an_operator_killed_at_any_event_of_a_run_of_snapshots_leaves_nothing_th
     scene: Scene, crash_cases: Callable[[int, str], None]
 ) -> None:
     cases = 0
-    for event in range(1, scene.events + 1):
+    for event in thorough.cases(scene.events):
         scene.world.restore(scene.start)
         assert backups.killed_at(event, scene.hosts, "snapshot"), f"event {event} of {scene.events}"
         scene.rerun(f"killed at event {event}")
         cases += 1
     crash_cases(cases, "snapshots, the operator killed at each event")
-    assert cases >= 8
+    assert cases
 
 
 @pytest.mark.slow
@@ -135,7 +135,7 @@ def test_a_command_killed_in_a_run_of_snapshots_harms_nothing(
 ) -> None:
     """What a killed `pct delsnapshot` leaves locked is said, with its repair, and never repaired unasked."""
     cases = 0
-    for number in range(1, 9):
+    for number in thorough.cases(8):
         scene.world.restore(scene.start)
         scene.world.lab.faults.kill(command, nth=number, ms=20)
         case = f"{command} number {number} killed"

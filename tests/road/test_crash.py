@@ -13,6 +13,7 @@ import pytest
 
 from fleet.core.errors import FleetError
 from fleet.inventory import Inventory
+from tests import thorough
 from tests.road import fleets, operator
 from tests.road.world import State, World
 
@@ -92,13 +93,13 @@ def crash_cases(record_property: Callable[[str, object], None]) -> Callable[[int
 
 @pytest.mark.slow
 @pytest.mark.timeout(900)
-@pytest.mark.parametrize("when", ["before", "during", "after"])
+@pytest.mark.parametrize("when", thorough.MOMENTS)
 def test_a_link_cut_at_any_execution_is_mended_by_a_plain_rerun(
     scene: Scene, when: str, crash_cases: Callable[[int, str], None]
 ) -> None:
     cases = 0
     for number in range(1, scene.executions + 1):
-        for ms in (0, 120) if when == "during" else (0,):
+        for ms in thorough.of(120, 0) if when == "during" else (0,):
             scene.world.restore(scene.start)
             scene.world.lab.faults.drop(when, nth=number, ms=ms)
             case = f"link cut {when} execution {number} ({ms} ms)"
@@ -114,7 +115,7 @@ def test_a_link_cut_at_any_execution_is_mended_by_a_plain_rerun(
 
 @pytest.mark.slow
 @pytest.mark.timeout(900)
-@pytest.mark.parametrize("jobs", [1, 4])
+@pytest.mark.parametrize("jobs", thorough.of(4, 1))
 def test_an_operator_killed_at_any_event_leaves_nothing_that_a_rerun_does_not_settle(
     scene: Scene, jobs: int, crash_cases: Callable[[int, str], None]
 ) -> None:
@@ -136,7 +137,7 @@ def test_a_command_of_proxmox_killed_in_the_middle_is_settled_or_said(
     """A killed `pct create` leaves what Proxmox leaves: fleet names it, harms nothing, and does the rest."""
     cases = 0
     for number in range(1, 14):
-        for ms in (30, 70):
+        for ms in thorough.of(30, 70):
             scene.world.restore(scene.start)
             volumes = scene.world.volumes()
             scene.world.lab.faults.kill("pct", nth=number, ms=ms)
@@ -153,4 +154,4 @@ def test_a_command_of_proxmox_killed_in_the_middle_is_settled_or_said(
                 assert operator.plan(scene.inventory, restart=True).steps == (), case
             cases += 1
     crash_cases(cases, "a pct command killed")
-    assert cases == 26
+    assert cases >= 13

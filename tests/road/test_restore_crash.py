@@ -132,7 +132,7 @@ def cut(scene: Scene, what: str, when: str, crash_cases: Callable[[int, str], No
     run, mended = RUNS[what]
     scene.measure(lambda: run(scene))
     cases = 0
-    for number in range(1, scene.executions + 1):
+    for number in thorough.cases(scene.executions):
         for ms in thorough.of(60, 30, 200) if when == "during" else (0,):
             scene.world.restore(scene.start)
             scene.world.lab.faults.drop(when, nth=number, ms=ms)
@@ -144,7 +144,7 @@ def cut(scene: Scene, what: str, when: str, crash_cases: Callable[[int, str], No
             mended(scene, case)
             cases += 1
     crash_cases(cases, f"{what}, the link cut {when} each of {scene.executions} executions")
-    assert cases >= 4
+    assert cases
 
 
 @pytest.mark.slow
@@ -183,13 +183,13 @@ def test_an_operator_killed_at_any_event_leaves_what_the_same_command_settles(
     run, mended = RUNS[what]
     scene.measure(lambda: run(scene))
     cases = 0
-    for event in range(1, scene.events + 1):
+    for event in thorough.cases(scene.events):
         scene.world.restore(scene.start)
         assert restores.killed_at(event, scene.hosts, what, f"bound@{scene.name}"), f"event {event}"
         mended(scene, f"{what}: killed at event {event}")
         cases += 1
     crash_cases(cases, f"{what}, the operator killed at each event")
-    assert cases >= 4
+    assert cases
 
 
 @pytest.mark.slow
@@ -200,7 +200,7 @@ def test_a_zfs_that_dies_in_the_middle_is_settled_by_the_same_command(
 ) -> None:
     run, mended = RUNS[what]
     cases = 0
-    for number in range(1, 14):
+    for number in thorough.cases(13):
         scene.world.restore(scene.start)
         scene.world.lab.faults.kill("zfs", nth=number, ms=25)
         with suppress(FleetError):
@@ -208,4 +208,4 @@ def test_a_zfs_that_dies_in_the_middle_is_settled_by_the_same_command(
         mended(scene, f"{what}: zfs call {number} killed")
         cases += 1
     crash_cases(cases, f"{what}, a zfs command killed")
-    assert cases == 13
+    assert cases

@@ -13,7 +13,7 @@ import pytest
 
 from tests.lab.conformance import expected, replay
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(600), pytest.mark.xdist_group("conformance")]
 
 
 @pytest.fixture(scope="module")
