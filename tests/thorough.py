@@ -8,12 +8,18 @@ from __future__ import annotations
 import os
 from typing import TypeVar
 
+import pytest
+
 Value = TypeVar("Value")
 
 THOROUGH = os.environ.get("FLEET_THOROUGH") == "1"
 
 #: When the link is cut, as seen from an execution.
 MOMENTS = ("before", "during", "after") if THOROUGH else ("during", "after")
+
+
+#: On what takes minutes in an emulated machine.
+only = pytest.mark.skipif(not THOROUGH, reason="takes minutes: run with FLEET_THOROUGH=1")
 
 
 def cases(count: int) -> range:

@@ -19,6 +19,7 @@ from fleet.backups.choice import chosen
 from fleet.backups.run import working
 from fleet.core.errors import Refused
 from fleet.inventory import Inventory
+from tests import thorough
 from tests.road import backups, copies, fleets, restores
 from tests.zfs.node import Ct, Node
 
@@ -155,6 +156,7 @@ zfs snapshot DATASET@by-hand; zfs snapshot DATASET@autosnap_2026-11-01_00:00:01_
 """
 
 
+@thorough.only
 def test_of_a_hundred_days_the_policy_keeps_its_own_and_all_that_is_held_cloned_pinned_or_foreign(
     made: Made, node: Node
 ) -> None:
@@ -294,6 +296,7 @@ def test_a_copy_that_somebody_went_on_with_is_left_as_it_is_and_said(made: Made,
     assert any("theirs" in said for said in report.failed.values()), report
 
 
+@thorough.only
 def test_a_target_that_is_full_fails_keeps_what_came_and_goes_on_later(made: Made, node: Node) -> None:
     inventory = replicated(made, node)
     node.machine.ok("head -c 20000000 /dev/urandom >/data/b; sync; zfs set quota=8M usb/replica")
@@ -310,6 +313,7 @@ def test_a_target_that_is_full_fails_keeps_what_came_and_goes_on_later(made: Mad
 # ── restoring ─────────────────────────────────────────────────────────────────────────────────────
 
 
+@thorough.only
 def test_a_guest_with_a_bind_mount_is_restored_beside_itself(made: Made, node: Node) -> None:
     inventory = made()
     taken = backups.snapshot(inventory)
@@ -334,6 +338,7 @@ def test_a_guest_with_a_bind_mount_is_restored_beside_itself(made: Made, node: N
     assert kept.name not in node.snapshots(ROOTFS)
 
 
+@thorough.only
 def test_a_guest_is_put_back_in_place_and_its_present_state_is_kept(made: Made, node: Node) -> None:
     inventory = made()
     taken = backups.snapshot(inventory)
@@ -344,6 +349,7 @@ def test_a_guest_is_put_back_in_place_and_its_present_state_is_kept(made: Made, 
     assert "later" in node.machine.ok("cat /tank/guests/*/name")
 
 
+@thorough.only
 def test_a_newer_snapshot_stands_against_going_back_and_is_named(made: Made, node: Node) -> None:
     inventory = made()
     taken = backups.snapshot(inventory)

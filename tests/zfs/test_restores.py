@@ -12,11 +12,12 @@ from fleet.domains.backup.restore.choice import named
 from fleet.domains.backup.restore.plan import Request
 from fleet.inventory import Inventory
 from fleet.run import connected
+from tests import thorough
 from tests.road import backups, restores
 from tests.zfs.node import Node
 from tests.zfs.test_backups import BETA, ROOTFS, Made, made
 
-pytestmark = [pytest.mark.zfs, pytest.mark.slow, pytest.mark.timeout(900, func_only=True)]
+pytestmark = [pytest.mark.zfs, pytest.mark.slow, pytest.mark.timeout(900, func_only=True), thorough.only]
 
 __all__ = ["made"]
 
