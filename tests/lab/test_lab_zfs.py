@@ -29,6 +29,7 @@ def test_files_of_a_guest_can_be_read_out_of_its_snapshot(lab: labs.Lab, ok: Ok)
 
 
 def test_copies_of_a_guest_have_no_control_directory(lab: labs.Lab, ok: Ok) -> None:
+    ok(lab, "echo written >/rpool/data/subvol-100-disk-0/root/note")
     ok(lab, "pct snapshot 100 copied")
     ok(lab, "pct clone 100 101 --snapname copied --full 1")
     assert "root" in ok(lab, "ls -A /rpool/data/subvol-101-disk-0").split()
