@@ -33,9 +33,16 @@ def chosen(
         raise UsageError(
             f"--schedule {schedule!r}: no guest or dataset of hosts.yml has its snapshots then"
             if schedule
-            else "this selects no guest and no dataset at all"
+            else f"{_words(limit, exclude)}: this selects no guest and no dataset at all"
         )
     return found
+
+
+def _words(limit: Sequence[str], exclude: Sequence[str]) -> str:
+    """The selection as it stood on the command line."""
+    return " ".join(
+        f"--{name} {','.join(words)}" for name, words in (("limit", limit), ("exclude", exclude)) if words
+    )
 
 
 def _selected(inventory: Inventory, subjects: Sequence[Subject], words: Sequence[str]) -> set[str]:

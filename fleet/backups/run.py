@@ -95,11 +95,11 @@ class Work:
         self.exit_code = report.exit_code
         return report
 
-    def read(self, **more: object) -> Reading:
+    def read(self, *, archives: bool = False, more: Sequence[Probe] = ()) -> Reading:
         """A fresh read, once no job of an earlier run is on the host."""
         return settled(
             self.shell,
-            lambda: read(self.shell, self.inventory, **more),  # type: ignore[arg-type]
+            lambda: read(self.shell, self.inventory, archives=archives, more=more),
             lambda reading: reading.facts.jobs,
         )
 
@@ -250,7 +250,8 @@ def _failed(
     for subject in subjects:
         if subject.name in taking.methods and (why := taken(subject, after.backups, taking.name)):
             who = subject.name if subject.vmid is None else str(subject.vmid)
-            failed[subject.name] = said.get(who) or _last_words(results) or why
+            # The last words are everybody's where nobody is named: the step itself could not run.
+            failed[subject.name] = said.get(who) or ("" if said else _last_words(results)) or why
     return failed
 
 

@@ -241,8 +241,9 @@ class _Policies:
         """How many are kept; an error where that is nothing, a warning where it is not what it looks like."""
         said = values.get("prune_backups") or DEFAULT_KEEP
         counts = {key.removeprefix("keep-"): int(count) for key, count in said.items() if count}
-        keep = Keep(**{**counts, "all": bool(counts.get("all"))})  # type: ignore[arg-type]
-        if not counts:
+        everything = bool(counts.pop("all", 0))
+        keep = Keep(**counts, all=everything)
+        if not counts and not everything:
             text = "keeps nothing: every backup would be removed; write keep-all=1 to keep them all"
             self._scene.error((*path, "prune-backups"), text)
         schedule = values.get("schedule")

@@ -6,7 +6,7 @@ import json
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from fleet.core.errors import ExitCode, UsageError
+from fleet.core.errors import ExitCode, HostError, UsageError
 from fleet.tasks.cli import Options, inventory_path, task
 
 if TYPE_CHECKING:
@@ -170,7 +170,7 @@ def list_(options: Options, archives: bool = False) -> int:
     else:
         show(item_lines(found, reading.backups.now, ZoneInfo(reading.spec.timezone)))
     if not reading.backups.complete:
-        raise UsageError("the host's list was not whole: some snapshots may be missing here")
+        raise HostError(f"{inventory.node.name}: the list of snapshots was not whole: some may be missing here")
     return ExitCode.DONE
 
 
@@ -268,6 +268,8 @@ def _pin(options: Options, text: str, until: str) -> int:
         item = next((each for each in there if each.name == wanted), None)
         if item is None or not item.ours or not item.parts:
             raise UsageError(_no_such(text, there, item is not None))
+        if until != "-" and until < (today := utc(reading.backups.now)[:10]):
+            raise UsageError(f"--until {until} is over; write a day from {today} on, or `inv backup.unpin {text}`")
         results = work.apply(Part((steps.pin(item, until),)), jobs=1)
         work.exit_code = code = _code(results)
     if code == ExitCode.DONE:

@@ -89,7 +89,6 @@ def facts(
     recorded |= {f"{state.vmid}@{each.name}" for state in states.values() for each in state.snapshots}
     made = BackupFacts(
         now=NOW,
-        timezone="UTC",
         installation=ID,
         complete=True,
         snapshots={

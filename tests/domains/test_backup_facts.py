@@ -16,7 +16,7 @@ LINE = f"{SNAPSHOT}\t123456\t77\t1795330800\t1024\t4096\t0\t-\tabc\tfleet-daily-
 
 def answers(**texts: str | Answer) -> Mapping[str, Answer]:
     given = {
-        "clock": "1795370000\nAmerica/New_York\n",
+        "clock": "1795370000\n",
         "zfs-datasets": "tank\ntank/guests\ntank/guests/subvol-101-disk-0\n",
         "zfs-pools": "tank\tONLINE\t12\t1000\n",
         "zfs-snapshots": f"{LINE}\n",
@@ -43,7 +43,7 @@ def test_every_answer_becomes_a_value() -> None:
     assert facts.pools["tank"].capacity == 12
     assert facts.recorded == {SNAPSHOT}
     assert facts.proven == {"plex": 1795300000}
-    assert (facts.now, facts.timezone, facts.installation) == (1795370000, "America/New_York", "abc")
+    assert (facts.now, facts.installation) == (1795370000, "abc")
     assert facts.complete
 
 
@@ -83,6 +83,13 @@ def test_a_mark_that_a_snapshot_may_only_have_inherited_is_none() -> None:
         assert snapshot.owner == ""
     (snapshot,) = read(answers(zfs_marked="tank/other\n"), {}).snapshots["tank/guests/subvol-101-disk-0"]
     assert snapshot.owner == "abc"
+
+
+def test_a_faulted_pool_has_no_figures_and_stops_no_reading() -> None:
+    facts = read(answers(zfs_pools="tank\tONLINE\t12\t1000\nusb\tFAULTED\t-\t-\n"), {})
+    assert facts.pools["usb"].health == "FAULTED"
+    assert facts.pools["usb"].free is None
+    assert facts.complete
 
 
 def test_a_node_without_zfs_has_nothing_to_list_and_that_is_complete() -> None:

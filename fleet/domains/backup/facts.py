@@ -47,7 +47,7 @@ def probes(datasets: Iterable[str]) -> tuple[Probe, ...]:
     """The reads for backups; `datasets`: what hosts.yml protects besides the guests' volumes."""
     listing = _LIST.replace("COLUMNS", _COLUMNS).replace("DATASETS", command(*sorted(datasets)).sh())
     return (
-        Probe("clock", "date +%s; cat /etc/timezone"),
+        Probe("clock", "date +%s"),
         Probe("zfs-datasets", "zfs list -H -o name -t filesystem,volume"),
         Probe("zfs-pools", "zpool list -Hp -o name,health,capacity,free"),
         Probe("zfs-snapshots", listing),
@@ -60,7 +60,6 @@ def probes(datasets: Iterable[str]) -> tuple[Probe, ...]:
 
 def read(answers: Mapping[str, Answer], guests: Mapping[int, GuestState]) -> BackupFacts:
     """The facts in the probes' answers; `complete` is False where a listing failed or was not understood."""
-    clock = answers["clock"].text.split("\n")
     marked = _lines(answers["zfs-marked"])
     record = dict(_record(_lines(answers["backup-record"])))
     listing = _listing(_lines(answers["zfs-snapshots"]), marked, record)
@@ -68,8 +67,7 @@ def read(answers: Mapping[str, Answer], guests: Mapping[int, GuestState]) -> Bac
         answers[name].code == 0 for name in ("zfs-snapshots", "zfs-datasets", "zfs-marked")
     )
     return BackupFacts(
-        now=int(clock[0]),
-        timezone=clock[1].strip() if len(clock) > 1 and clock[1].strip() else "UTC",
+        now=int(answers["clock"].text),
         installation=answers["backup-installation"].text.strip(),
         complete=whole or _has_no_zfs(answers, guests),
         snapshots={
@@ -147,8 +145,13 @@ def _pools(lines: Sequence[str]) -> dict[str, Pool]:
     pools = {}
     for line in lines:
         name, health, capacity, free = line.split("\t")
-        pools[name] = Pool(name, health, int(capacity.rstrip("%") or 0), int(free))
+        # One that is faulted has no figures (zpool_get_prop prints `-`).
+        pools[name] = Pool(name, health, _number(capacity.rstrip("%")), _number(free))
     return pools
+
+
+def _number(text: str) -> int | None:
+    return int(text) if text.isdigit() else None
 
 
 def _proven(lines: Sequence[str]) -> dict[str, int]:

@@ -93,12 +93,15 @@ class Archive:
 
 @dataclass(frozen=True, slots=True)
 class Pool:
-    """A pool's health (ONLINE, DEGRADED ...) and how full it is, in percent."""
+    """A pool's health (ONLINE, DEGRADED ...), how full it is in percent, and the bytes that are free.
+
+    None: a pool that is faulted has no figures.
+    """
 
     name: str
     health: str
-    capacity: int
-    free: int
+    capacity: int | None
+    free: int | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +114,6 @@ class BackupFacts:
     """
 
     now: int  # the node's clock, epoch seconds
-    timezone: str  # the node's own
     installation: str
     complete: bool
     snapshots: Mapping[str, tuple[ZfsSnapshot, ...]] = field(default_factory=dict)  # by dataset, oldest first

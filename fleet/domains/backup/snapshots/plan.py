@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from zoneinfo import ZoneInfo
 
 from fleet.core.plan import Note, Part, Step, Why
@@ -177,8 +178,6 @@ def _entry(item: Item, now: int, common: Mapping[str, str]) -> Entry:
 
 def _day(now: int) -> str:
     """The UTC date: a pin of a date holds until that day is over."""
-    from datetime import UTC, datetime  # noqa: PLC0415 - only a formatting of the argument, not a clock
-
     return f"{datetime.fromtimestamp(now, UTC):%Y-%m-%d}"
 
 
