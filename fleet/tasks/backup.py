@@ -170,7 +170,8 @@ def list_(options: Options, archives: bool = False) -> int:
     else:
         show(item_lines(found, reading.backups.now, ZoneInfo(reading.spec.timezone)))
     if not reading.backups.complete:
-        raise HostError(f"{inventory.node.name}: the list of snapshots was not whole: some may be missing here")
+        node = inventory.node.name
+        raise HostError(f"{node}: the list of snapshots was not whole: some may be missing here")
     return ExitCode.DONE
 
 
@@ -256,6 +257,7 @@ def _pin(options: Options, text: str, until: str) -> int:
     from fleet.core.plan import Part
     from fleet.domains.backup.assemble import items
     from fleet.domains.backup.snapshots import steps
+    from fleet.domains.backup.snapshots.plan import day
 
     inventory = _load(options)
     name, at, wanted = text.partition("@")
@@ -268,8 +270,8 @@ def _pin(options: Options, text: str, until: str) -> int:
         item = next((each for each in there if each.name == wanted), None)
         if item is None or not item.ours or not item.parts:
             raise UsageError(_no_such(text, there, item is not None))
-        if until != "-" and until < (today := utc(reading.backups.now)[:10]):
-            raise UsageError(f"--until {until} is over; write a day from {today} on, or `inv backup.unpin {text}`")
+        if until != "-" and until < (today := day(reading.backups.now)):
+            raise UsageError(f"--until {until} is over; write {today} (UTC) or a later day")
         results = work.apply(Part((steps.pin(item, until),)), jobs=1)
         work.exit_code = code = _code(results)
     if code == ExitCode.DONE:

@@ -77,7 +77,7 @@ class ModelWork(run.Work):
         self.meddle: Callable[[Step], None] = lambda _step: None
         self.applied: list[Step] = []
 
-    def read(self, *, archives: bool = False, more: Sequence[Probe] = ()) -> Reading:  # type: ignore[override]
+    def read(self, *, archives: bool = False, more: Sequence[Probe] = ()) -> Reading:
         self.reads += 1
         here = self.broken if self.broken and self.broken[0] == self.reads else None
         self.was_broken = here is not None

@@ -132,6 +132,8 @@ def test_a_pinned_snapshot_stays_until_it_is_unpinned(node: World, inventory: In
         backups.snapshot(inventory, label=label)
     assert f"{BOUND[0]}@{first.name}" in backups.snapshots(node)
     assert "pinned until 2099-01-31" in inv("backup.rotate", "--check").stdout
+    late = inv("backup.pin", f"bound@{first.name}", "--until", "2001-01-31", code=64)
+    assert "2001-01-31 is over" in late.stderr
     inv("backup.unpin", f"bound@{first.name}")
     assert backups.rotate(inventory).removed["bound"] == (first.name,)
 

@@ -170,13 +170,13 @@ def _entry(item: Item, now: int, common: Mapping[str, str]) -> Entry:
     uncounted = ""
     if not item.ours:
         uncounted = f"not fleet's ({item.owner})"
-    elif item.pinned and item.pinned >= _day(now):
+    elif item.pinned and item.pinned >= day(now):
         uncounted = f"pinned until {item.pinned}"
     blocked = "; ".join((*item.blocks, *((common[item.name],) if item.name in common else ())))
     return Entry(item.name, item.created, item.order, uncounted, blocked, item.whole)
 
 
-def _day(now: int) -> str:
+def day(now: int) -> str:
     """The UTC date: a pin of a date holds until that day is over."""
     return f"{datetime.fromtimestamp(now, UTC):%Y-%m-%d}"
 
