@@ -284,7 +284,7 @@ class Node:
         datasets = "\n".join(sorted(FOLDERS | set(self.snaps) | set(self.copies)))
         failed = int(broken is not None)
         return {
-            "clock": Answer(f"{self.clock}\nUTC\n", 0),
+            "clock": Answer(f"{self.clock}\n", 0),
             "zfs-datasets": Answer(datasets, 0),
             "zfs-pools": Answer(
                 "" if pools_too else "tank\tONLINE\t10\t99\nfast\tONLINE\t10\t99\n", int(pools_too)

@@ -95,7 +95,7 @@ class Node:
     def make(self, guests: Sequence[Ct]) -> None:
         """Empty pools and these guests, stopped."""
         self.machine.ok(_POOLS)
-        files = {"/etc/pve/storage.cfg": STORAGES, "/etc/timezone": "America/New_York\n"}
+        files = {"/etc/pve/storage.cfg": STORAGES}
         for guest in guests:
             files[f"/etc/pve/nodes/{NODE}/lxc/{guest.vmid}.conf"] = guest.conf()
         ids = {str(each.vmid): {"node": NODE, "type": "lxc", "version": 1} for each in guests}
