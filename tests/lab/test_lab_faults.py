@@ -20,7 +20,7 @@ LOST = (paramiko.SSHException, EOFError, OSError)
 
 @pytest.fixture(scope="module")
 def lab(lab_home: object) -> Iterator[labs.Lab]:
-    found = labs.up("faulty", machine="recording-btr")
+    found = labs.reset("faulty", machine="recording-btr")
     yield found
     labs.down("faulty")
 

@@ -20,7 +20,7 @@ WAIT = f"for i in $(seq 200); do {SEEN} && exit 0; sleep 0.005; done; exit 1"
 
 @pytest.fixture(scope="module")
 def node(lab_home: object) -> Iterator[labs.Lab]:
-    found = labs.up("freezer", machine="recording-zfs")
+    found = labs.reset("freezer", machine="recording-zfs")
     assert found.run(f"pct create 100 {TEMPLATE} --rootfs local-zfs:1 --start 1")[0] == 0
     yield found
     labs.down("freezer")

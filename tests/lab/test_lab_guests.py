@@ -16,7 +16,7 @@ NET = "name=eth0,bridge=vmbr0,ip=10.10.10.100/24,gw=10.10.10.1"
 
 @pytest.fixture(scope="module")
 def lab(lab_home: object) -> Iterator[labs.Lab]:
-    found = labs.up("guests", machine="recording-zfs")
+    found = labs.reset("guests", machine="recording-zfs")
     options = f"--hostname web --memory 256 --cores 3 --rootfs local-zfs:1 --net0 {NET} --features nesting=1"
     create = f"pct create 100 {TEMPLATE} {options}"
     assert found.run(f"{create} && pct start 100")[0] == 0
@@ -181,7 +181,7 @@ def test_looking_for_the_state_makes_no_process_for_a_container(lab: labs.Lab, o
 
 
 def test_alpine_has_no_bash_and_its_own_ids(lab_home: object, ok: Ok) -> None:
-    lab = labs.up("alpine", machine="homelab")
+    lab = labs.reset("alpine", machine="homelab")
     template = "alpine-3.22-default_20250617_amd64.tar.xz"
     ok(
         lab,

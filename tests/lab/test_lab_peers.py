@@ -15,12 +15,12 @@ Ok = Callable[[labs.Lab, str], str]
 
 @pytest.fixture(scope="module")
 def nas(lab_home: Path) -> labs.Lab:
-    return labs.up("peers-nas", machine="replica")
+    return labs.reset("peers-nas", machine="replica")
 
 
 @pytest.fixture(scope="module")
 def pve(lab_home: Path, nas: labs.Lab) -> labs.Lab:
-    return labs.up("peers-pve", machine="homelab", peers={"nas": "peers-nas", "off": "peers-off"})
+    return labs.reset("peers-pve", machine="homelab", peers={"nas": "peers-nas", "off": "peers-off"})
 
 
 @pytest.fixture(autouse=True)

@@ -15,7 +15,7 @@ FIRST, SECOND = "rpool/data/vm-300-disk-0", "rpool/data/vm-300-disk-1"
 
 @pytest.fixture(scope="module")
 def node(lab_home: object) -> Iterator[labs.Lab]:
-    yield labs.up("machines", machine="recording-zfs")
+    yield labs.reset("machines", machine="recording-zfs")
     labs.down("machines")
 
 

@@ -17,7 +17,7 @@ DUMP = "/var/lib/vz/dump"
 
 @pytest.fixture(scope="module")
 def node(lab_home: object) -> Iterator[labs.Lab]:
-    found = labs.up("restore", machine="recording-zfs")
+    found = labs.reset("restore", machine="recording-zfs")
     script = (
         "mkdir -p /srv/shared /etc/pve/firewall && "
         "printf '[OPTIONS]\\nenable: 1\\n' > /etc/pve/firewall/100.fw && "

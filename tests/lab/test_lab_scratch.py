@@ -16,7 +16,7 @@ NET = "name=eth0,bridge=vmbr0,ip=10.10.10.100/24,gw=10.10.10.1"
 
 @pytest.fixture(scope="module")
 def node(lab_home: object) -> Iterator[labs.Lab]:
-    found = labs.up("scratch", machine="recording-zfs")
+    found = labs.reset("scratch", machine="recording-zfs")
     create = (
         f"pct create 100 {TEMPLATE} --hostname web --rootfs local-zfs:1 --mp0 local-zfs:1,mp=/data "
         f"--net0 {NET},link_down=1 --features nesting=1"

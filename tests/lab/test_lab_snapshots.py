@@ -17,9 +17,10 @@ ROOT, DATA = "rpool/data/subvol-100-disk-0", "rpool/data/subvol-100-disk-1"
 
 @pytest.fixture(scope="module")
 def node(lab_home: object) -> Iterator[labs.Lab]:
-    found = labs.up("snapshots", machine="recording-zfs")
+    found = labs.reset("snapshots", machine="recording-zfs")
     create = f"pct create 100 {TEMPLATE} --rootfs local-zfs:1 --mp0 local-zfs:1,mp=/data --features nesting=1"
-    assert found.run(create)[0] == 0
+    code, out, err = found.run(create)
+    assert code == 0, f"{out}{err}"
     yield found
     labs.down("snapshots")
 

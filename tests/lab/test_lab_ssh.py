@@ -255,7 +255,7 @@ def test_every_execution_is_logged(fresh: labs.Lab) -> None:
 
 @openssh
 def test_a_user_with_sudo_is_root_only_with_it(lab_home: object) -> None:
-    lab = labs.up("withadmin", machine="homelab")
+    lab = labs.reset("withadmin", machine="homelab")
     try:
         assert ssh(lab, "pct list", user="admin") == (255, "", "please run as root\n")
         assert ssh(lab, "pwd; echo $USER", user="admin")[1] == "/home/admin\nadmin\n"

@@ -21,7 +21,7 @@ VOLUMES = "--rootfs local-zfs:1 --mp0 local-zfs:1,mp=/data,backup=1 --mp1 local-
 
 @pytest.fixture(scope="module")
 def node(lab_home: object) -> Iterator[labs.Lab]:
-    found = labs.up("vzdump", machine="recording-zfs")
+    found = labs.reset("vzdump", machine="recording-zfs")
     create = f"pct create 100 {TEMPLATE} --hostname web {VOLUMES} --features nesting=1 --start 1"
     assert found.run(create)[0] == 0
     assert found.run(f"pct create 101 {TEMPLATE} --hostname plain --rootfs local-zfs:1")[0] == 0

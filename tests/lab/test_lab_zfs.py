@@ -15,7 +15,7 @@ ROOT = "/rpool/data/subvol-100-disk-0"
 
 @pytest.fixture(scope="module")
 def lab(lab_home: Path) -> labs.Lab:
-    found = labs.up("zfs-guests", machine="recording-zfs")
+    found = labs.reset("zfs-guests", machine="recording-zfs")
     template = "local:vztmpl/debian-13-standard_13.1-1_amd64.tar.zst"
     code, _, err = found.run(f"pct create 100 {template} --rootfs local-zfs:1 --hostname web")
     assert code == 0, err

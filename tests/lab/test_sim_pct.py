@@ -26,13 +26,13 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 
 @pytest.fixture(scope="module")
 def node(home: None) -> Iterator[Lab]:
-    yield lab.up("pct", machine="recording-zfs")
+    yield lab.reset("pct", machine="recording-zfs")
     lab.down("pct")
 
 
 @pytest.fixture(scope="module")
 def slow(home: None) -> Iterator[Lab]:
-    yield lab.up("slow", machine="recording-btr", realistic=True)
+    yield lab.reset("slow", machine="recording-btr", realistic=True)
     lab.down("slow")
 
 
@@ -133,7 +133,7 @@ def test_a_backup_is_restored_with_its_configuration_and_files(node: Lab) -> Non
 
 
 def test_an_option_of_a_newer_version_is_unknown_to_proxmox_8(home: None) -> None:
-    old = lab.up("old", machine="homelab", pve_version=8)
+    old = lab.reset("old", machine="homelab", pve_version=8)
     try:
         template = "local:vztmpl/debian-13-standard_13.1-2_amd64.tar.zst"
         assert old.run(f"pveam update; pveam download local {template.rpartition('/')[2]}")[0] == 0

@@ -21,7 +21,7 @@ LIMIT = (DATA,)
 @pytest.fixture(scope="module")
 def other(_world: World) -> Iterator[World]:
     """The other host, with a dataset for copies."""
-    made = World(lab.up("nas", machine="replica"))
+    made = World(lab.reset("nas", machine="replica"))
     made.run("zfs create -o canmount=off -o readonly=on backup/pve")
     yield made
     lab.down("nas")

@@ -19,7 +19,7 @@ _ASKED_AGAIN = {"snapshot"}
 @pytest.fixture(scope="module")
 def lab() -> Iterator[labs.Lab]:
     """A lab of the reference homelab: one pool, `tank`."""
-    yield labs.up("answers")
+    yield labs.reset("answers")
     labs.down("answers")
 
 
