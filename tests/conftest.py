@@ -25,7 +25,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     A file that is marked slow as a whole stays together, too. Those of real ZFS share one machine, which may
     still be in the making: after the other slow ones, so that the quick ones run beside them.
 
-    So a file that has both is visited twice, and what it sets up is: a lab is reset then, not only brought up.
+    So a file that has both is visited twice, and so is what it sets up: a lab is reset, not only brought up.
     """
     items.sort(key=lambda item: (item.get_closest_marker("slow") is None, _asks_zfs(item)))
     for item in items:
