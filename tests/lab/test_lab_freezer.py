@@ -94,7 +94,7 @@ def test_how_long_a_container_was_frozen_is_noted(lab: labs.Lab) -> None:
     time.sleep(0.1)
     thaw(lab)
     (found,) = lab.frozen()[before:]
-    assert found[0] == 100 and 0.1 <= found[1] < 2
+    assert found[0] == 100 and 0.1 <= found[1] < 20
 
 
 def test_a_container_that_never_freezes_says_so_and_can_be_let_go(lab: labs.Lab, ok: Ok) -> None:

@@ -80,7 +80,7 @@ def test_the_environment_is_that_of_sshd(shared: labs.Lab) -> None:
 def test_large_output_comes_whole(shared: labs.Lab) -> None:
     began = time.monotonic()
     assert ssh(shared, "seq 2000000 | tail -c 12000000")[1].endswith("1999999\n2000000\n")
-    assert time.monotonic() - began < 10
+    assert time.monotonic() - began < 60
 
 
 @openssh

@@ -55,7 +55,7 @@ def test_a_watcher_that_hangs_or_trickles_takes_no_longer_than_the_limit(receive
     receiver.silent.set()
     receiver.trickles = True
     lines.append(ping(secret(receiver.at(UUID)), Signal.START, seconds=0.3))
-    assert time.monotonic() - began < 2
+    assert time.monotonic() - began < 10
     assert lines[1] == "the dead-man switch was not told (start): no answer within 0.3 seconds"
     assert all("was not told" in line for line in lines)
 
