@@ -92,6 +92,14 @@ def until(happens: Callable[[], object], seconds: float = 30) -> None:
         time.sleep(0.02)
 
 
+def rest(run: subprocess.Popen[str]) -> tuple[str, str]:
+    """What it still prints to its end; `communicate` would lose what a readline has read ahead."""
+    assert run.stdout and run.stderr
+    err, out = run.stderr.read(), run.stdout.read()
+    run.wait()
+    return out, err
+
+
 # ── the road ──────────────────────────────────────────────────────────────────────────────────────
 
 
@@ -344,7 +352,7 @@ def test_ctrl_c_once_finishes_what_runs_and_starts_nothing_more(node: World, inv
     assert run.stderr
     until(lambda: "stopping: waiting for 1 running step" in run.stderr.readline())  # type: ignore[union-attr]
     node.lab.faults.release_config_lock(100)
-    out, err = run.communicate(timeout=60)
+    out, err = rest(run)
     assert run.returncode == 3, out + err
     assert "done        web (100): update" in err
     assert "not run     db (101): update" in err
@@ -362,7 +370,7 @@ def test_ctrl_c_twice_leaves_it_to_the_host_and_the_next_run_follows_it(node: Wo
     assert run.stderr
     until(lambda: "Ctrl-C again leaves" in run.stderr.readline())  # type: ignore[union-attr]
     os.killpg(run.pid, signal.SIGINT)
-    out, err = run.communicate(timeout=30)
+    out, err = rest(run)
     assert run.returncode == 3, out + err
     assert "detached    web (100): update" in err
     assert "the next run follows it" in err
@@ -370,7 +378,7 @@ def test_ctrl_c_twice_leaves_it_to_the_host_and_the_next_run_follows_it(node: Wo
     assert second.stderr
     until(lambda: "web (100): update; following it" in second.stderr.readline())  # type: ignore[union-attr]
     node.lab.faults.release_config_lock(100)
-    out, err = second.communicate(timeout=60)
+    out, err = rest(second)
     assert second.returncode == 0, out + err
     assert "memory: 512" in node.config(100)
     assert node.leftovers() == []
