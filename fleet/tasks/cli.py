@@ -198,7 +198,7 @@ def _options(context: Context, given: Mapping[str, Any]) -> Options:
     if context.config.run.dry:
         raise UsageError("--dry is Invoke's own option and shows nothing of use here: use --check")
     split = {
-        name: tuple(part.strip() for text in value for part in text.split(",") if part.strip())
+        name: tuple(word for text in value for word in _selectors(name, text))
         for name, value in given.items()
         if isinstance(value, list)
     }
@@ -206,6 +206,14 @@ def _options(context: Context, given: Mapping[str, Any]) -> Options:
     if options.jobs < 1:
         raise UsageError(f"--jobs {options.jobs}: at least 1 guest at a time has to be worked on")
     return options
+
+
+def _selectors(option: str, text: str) -> tuple[str, ...]:
+    """The selectors of one --limit or --exclude; UsageError for none, which must not mean every guest."""
+    found = tuple(part.strip() for part in text.split(",") if part.strip())
+    if not found:
+        raise UsageError(f"--{option} {text!r} names no guest; leave --{option} out to mean all of them")
+    return found
 
 
 def _write_traceback() -> Path:

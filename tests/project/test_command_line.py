@@ -182,6 +182,24 @@ def test_the_common_options_arrive_typed_and_lists_are_split_at_commas() -> None
     assert seen == [Options(limit=("plex", "arr*", "110"), json=True)]
 
 
+@pytest.mark.parametrize("option", ["limit", "exclude"])
+@pytest.mark.parametrize("given", [[""], [","], ["plex", " "]])
+def test_a_selection_without_a_selector_is_wrong_usage_and_never_all_guests(
+    option: str, given: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    def body(options: Options) -> int:
+        raise AssertionError("it must not get here")
+
+    assert run(body, option, **{option: given}) == ExitCode.USAGE
+    assert f"--{option} {given[-1]!r} names no guest" in capsys.readouterr().err
+
+
+def test_an_empty_limit_plans_nothing() -> None:
+    for words in (["--limit", ""], ["--limit="], ["--exclude", ","]):
+        done = inv("plan", *words)
+        assert (done.returncode, done.stdout) == (ExitCode.USAGE, ""), words
+
+
 def test_a_common_option_that_does_not_exist_is_found_when_the_task_is_made() -> None:
     with pytest.raises(TypeError, match="limt"):
         task("limt")
