@@ -128,7 +128,7 @@ def guarded(body: Callable[[], int | None]) -> int:
         if os.environ.get("FLEET_DEBUG") == "1":
             raise
         print(f"fleet failed in a way it should not: {type(error).__name__}: {error}", file=sys.stderr)
-        print(f"the details are in {_write_traceback()}; please report them", file=sys.stderr)
+        print(_details(), file=sys.stderr)
         return ExitCode.ERROR
 
 
@@ -216,12 +216,17 @@ def _selectors(option: str, text: str) -> tuple[str, ...]:
     return found
 
 
-def _write_traceback() -> Path:
+def _details() -> str:
+    """Where the traceback of the current exception is now, in words."""
     import time
     import traceback
 
-    folder = state_dir() / "errors"
-    folder.mkdir(exist_ok=True, mode=0o700)
-    path = folder / f"{time.strftime('%Y%m%d-%H%M%S')}-{os.getpid()}.log"
-    path.write_text(f"{' '.join(sys.argv)}\n\n{traceback.format_exc()}", encoding="utf-8")
-    return path
+    text = traceback.format_exc()
+    try:
+        folder = state_dir() / "errors"
+        folder.mkdir(exist_ok=True, mode=0o700)
+        path = folder / f"{time.strftime('%Y%m%d-%H%M%S')}-{os.getpid()}.log"
+        path.write_text(f"{' '.join(sys.argv)}\n\n{text}", encoding="utf-8")
+    except OSError as error:
+        return f"the details cannot be kept ({error}); FLEET_DEBUG=1 shows them, please report them"
+    return f"the details are in {path}; please report them"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import resource
 import subprocess
 import sys
@@ -156,6 +157,21 @@ def test_an_unexpected_error_is_two_lines_and_a_file_with_the_details(
     [log] = (tmp_path / "fleet" / "errors").iterdir()
     assert str(log) in err
     assert "in body" in log.read_text()
+
+
+def test_an_unexpected_error_stays_two_lines_where_nothing_can_be_kept(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("XDG_STATE_HOME", os.devnull)
+    monkeypatch.delenv("FLEET_DEBUG", raising=False)
+
+    def body(options: Options) -> int:
+        raise ZeroDivisionError("one over nothing")
+
+    assert run(body) == 1
+    err = capsys.readouterr().err
+    assert len(err.splitlines()) == 2
+    assert "FLEET_DEBUG=1" in err
 
 
 def test_ctrl_c_is_one_line_and_130(capsys: pytest.CaptureFixture[str]) -> None:
