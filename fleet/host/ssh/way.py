@@ -16,7 +16,7 @@ import paramiko
 
 from fleet.host.ssh import config as sshconfig
 from fleet.host.ssh.knownhosts import GLOBAL_FILES, HostKeyPolicy, preferred
-from fleet.host.ssh.login import Logins
+from fleet.host.ssh.login import Logins, choose_agent
 
 CONNECT_TIMEOUT = 10.0
 #: How often a connection is asked whether it lives, and after what silence it is given up (seconds).
@@ -98,6 +98,7 @@ def way(
     except paramiko.ssh_exception.CouldNotCanonicalize as error:
         raise ValueError(f"CanonicalizeHostname finds {error} in no domain of CanonicalDomains") from error
     sshconfig.judged(connection)
+    choose_agent(connection)
     files = (Path(known_hosts).expanduser(),) if known_hosts else _known_hosts_files(connection)
     hops = [_prepared(node, connection, files)]
     while isinstance(connection.gateway, fabric.Connection):
