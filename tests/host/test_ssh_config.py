@@ -95,7 +95,7 @@ def test_a_missing_file_a_folder_and_an_empty_glob_are_no_error(folder: Path) ->
 
 
 def test_a_comment_at_the_end_of_a_line_is_no_part_of_the_value(folder: Path) -> None:
-    written(folder, config='Host a # the first\n  User "me # too"  # me\n  Port=8022 # odd\n')
+    written(folder, config='Host a # the first\n  User "me # too"  # me\n  Port="8022" # odd\n')
     assert said("a") == {"hostname": "a", "user": "me # too", "port": "8022"}
     assert said("first") == {"hostname": "first"}
 

@@ -79,7 +79,7 @@ def _lines(file: Path, base: Path, outer: tuple[str, ...] = (), depth: int = 0) 
                 for name in sorted(glob.glob(str(base / Path(pattern).expanduser()))):  # noqa: PTH207
                     yield from _lines(Path(name), base, block, depth + 1)
             yield _match(block)
-        elif key == "port" and not value.isdigit():
+        elif key == "port" and not value.strip('"').isdigit():
             raise ValueError(f"{where}: {value!r} is no port")
         elif key == "proxyjump" and value.lower() == "none":
             yield "ProxyJump none"
