@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -36,10 +38,12 @@ _PLAN = TypeAdapter(Plan)
 def save(
     path: Path, plan: Plan, *, created: str, limit: Sequence[str], exclude: Sequence[str], restart: bool
 ) -> None:
-    """Write the plan to a file that only its owner can read."""
+    """Write the plan to a file that only its owner can read; FleetError where that cannot be."""
     saved = SavedPlan(FORMAT, __version__, created, tuple(limit), tuple(exclude), restart, plan)
-    path.touch(mode=0o600)
-    path.write_bytes(_SAVED.dump_json(saved, indent=2) + b"\n")
+    try:
+        _write(path, _SAVED.dump_json(saved, indent=2) + b"\n")
+    except OSError as error:
+        raise FleetError(f"{path}: the plan cannot be saved: {error.strerror}") from error
 
 
 def load(path: Path) -> SavedPlan:
@@ -56,6 +60,22 @@ def load(path: Path) -> SavedPlan:
     if saved.format != FORMAT:
         raise FleetError(f"{path}: a plan of format {saved.format}, this fleet reads {FORMAT}; plan again")
     return saved
+
+
+def _write(path: Path, data: bytes) -> None:
+    """Put a private file there, whole or not at all; what is there and is no file stays."""
+    if path.exists() and not path.is_file():
+        path.write_bytes(data)
+        return
+    target = path.resolve()
+    descriptor, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name[:100]}.")  # mode 0600
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(data)
+        Path(name).replace(target)
+    except BaseException:
+        Path(name).unlink()
+        raise
 
 
 def plan_data(plan: Plan) -> dict[str, Any]:

@@ -71,7 +71,11 @@ def fetch(shell: Shell, call: Command, target: Path) -> Fetched:
     parts = [
         files("fleet.host").joinpath(name).read_text(encoding="utf-8") for name in ("backup.sh", "restore.sh")
     ]
-    with tempfile.TemporaryDirectory(prefix=".fleet-get-", dir=target.parent) as folder:
+    try:
+        beside = tempfile.TemporaryDirectory(prefix=".fleet-get-", dir=target.parent)
+    except OSError as error:
+        raise UsageError(f"nothing can be written in {target.parent}: {error.strerror}") from error
+    with beside as folder:
         unpacking = _Unpacking(Path(folder))
         try:
             output = shell.stream(

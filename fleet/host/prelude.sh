@@ -122,10 +122,22 @@ fleet_storage_value() {
     [ "$fleet_found" = "$fleet_wanted" ]
 }
 
+# fleet_newest_template PREFIX: of the template files on stdin, the newest for this node's architecture, or for the one
+# that PREFIX names
+fleet_newest_template() {
+    awk -v prefix="$1" -v arch="$(dpkg --print-architecture 2>/dev/null)" '
+        match($0, /_(amd64|i386|arm64|armhf|riscv32|riscv64)\.tar\.[a-z0-9]+$/) {
+            own = substr($0, RSTART)
+            sub(/\.tar\..*/, "", own)
+            if (arch != "" && own != "_" arch && !index(prefix, own)) next
+        }
+        { print }' | sort -V | tail -n 1
+}
+
 # fleet_template DIR PREFIX: the newest template of this prefix in the cache; fails where there is none
 fleet_template() {
     fleet_newest=$(cd "$1" 2>/dev/null && find . -maxdepth 1 -type f -name "$2*.tar.*" ! -name '*.tmp*' |
-        sed 's|^\./||' | sort -V | tail -n 1)
+        sed 's|^\./||' | fleet_newest_template "$2")
     [ -n "$fleet_newest" ] && printf '%s\n' "$fleet_newest"
 }
 # fleet_template_volume STORAGE DIR PREFIX: its volume id
@@ -134,7 +146,7 @@ fleet_no_template() { ! fleet_template "$1" "$2" >/dev/null; }
 
 # fleet_available PREFIX: the newest template of this prefix that pveam offers
 fleet_available() {
-    pveam available --section system | awk -v prefix="$1" 'index($2, prefix) == 1 { print $2 }' | sort -V | tail -n 1 | grep .
+    pveam available --section system | awk -v prefix="$1" 'index($2, prefix) == 1 { print $2 }' | fleet_newest_template "$1" | grep .
 }
 
 # fleet_put FILE TEXT: writes a file that only root can read

@@ -138,8 +138,6 @@ def _no_layer_key(key: str, model: type[Layer]) -> str | None:
         return NO_SETTINGS[key]
     if key.startswith("lxc."):
         return f"stands under raw:, as a line of the list: '{key}: ...'"
-    if re.fullmatch(r"unused[0-9]+", key):
-        return "is a volume that Proxmox has put aside, not a setting; leave this line out"
     if match := re.fullmatch(r"(net|mp|dev)([0-9]+)", key):
         return f"there is no such key; they go from {match[1]}0 to {match[1]}{FAMILIES[match[1]][1]}"
     if key in ("vmid", "hostname") and model is not ContainerLayer:

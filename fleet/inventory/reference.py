@@ -33,7 +33,8 @@ test keeps it current. For editors the same is in `hosts.schema.json`: begin the
 - **Proxmox's own names and values.** A line of `pct config` pastes in unchanged. Property strings may be
   written as mappings: `features: {nesting: true}` is `features: nesting=1`, and
   `rootfs: {storage: guests, size: 8G}` is `rootfs: guests:8`. A volume's name
-  (`guests:subvol-100-disk-0,size=8G`) is Proxmox's business and is not compared.
+  (`guests:subvol-100-disk-0,size=8G`) is Proxmox's business and is not compared; nor are `parent`, `digest`
+  and `unusedN`, which `inv check` warns of.
 - **No YAML surprises.** What a value means is decided by its key: `mode: 0660`, `on`, `1:30`,
   `11:22:33:44:55:66` and `25.10` stay what you typed, with or without quotes. Truth is written 1, on, yes,
   true or 0, off, no, false.
@@ -115,7 +116,8 @@ def _table(model: Mapping[str, Any], models: Mapping[str, Any]) -> Iterator[str]
     names = {"net": "netN", "mp": "mpN", "dev": "devN"}
     for pattern, each in model.get("patternProperties", {}).items():
         family = pattern.lstrip("^").split("(")[0]
-        yield f"| `{names[family]}` | {_kind(each)} | {_cell(_meaning(each, models))} |\n"
+        if family in names:  # not what is read over
+            yield f"| `{names[family]}` | {_kind(each)} | {_cell(_meaning(each, models))} |\n"
     if required:
         yield "\n\\* required\n"
 

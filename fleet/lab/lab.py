@@ -231,8 +231,12 @@ def _files(name: str) -> layout.Files:
 
 @contextmanager
 def _locked(files: layout.Files) -> Iterator[None]:
-    files.directory.parent.mkdir(parents=True, exist_ok=True)
-    with files.lock.open("a") as lock:
+    try:
+        files.directory.parent.mkdir(parents=True, exist_ok=True)
+        lock = files.lock.open("a")
+    except OSError as error:
+        raise LabError(f"{layout.home()} cannot be the folder of the labs: {error.strerror}") from error
+    with lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield
 
@@ -240,7 +244,7 @@ def _locked(files: layout.Files) -> Iterator[None]:
 def _read(files: layout.Files) -> dict[str, Any]:
     try:
         record: dict[str, Any] = json.loads(files.record.read_text(encoding="utf-8"))
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return {}
     return record
 

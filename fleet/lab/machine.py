@@ -87,7 +87,8 @@ def refresh(root: Path, machine: Machine) -> None:
     tree.write("var/lib/fleet-lab/proc/boot_id", f"{uuid.uuid4()}\n")
     for name in commands.MODULES:
         tree.write(f"usr/local/sbin/{name}", _shim(sandbox.interpreter(), layout.SIM, f'"{name}"'), 0o755)
-    tree.write("usr/local/sbin/date", (_SIM / "date.sh").read_text(encoding="utf-8"), 0o755)
+    for name in ("date", "dpkg"):
+        tree.write(f"usr/local/sbin/{name}", (_SIM / f"{name}.sh").read_text(encoding="utf-8"), 0o755)
     inside = [
         word.replace(layout.MACHINE, "/run/host") if layout.MACHINE in word else f"/run/host{word}"
         for word in sandbox.interpreter()

@@ -20,10 +20,10 @@ SCHEMA = "hosts.schema.json"
 
 def make(folder: Path) -> list[Path]:
     """The paths of the files written into the folder; Refused, writing nothing, if one is there already."""
-    taken = [name for name in (*FILES, SCHEMA) if (folder / name).exists()]
-    if taken:
-        raise Refused(f"{folder} has {', '.join(taken)} already: nothing was written")
     try:
+        taken = [name for name in (*FILES, SCHEMA) if (folder / name).exists()]
+        if taken:
+            raise Refused(f"{folder} has {', '.join(taken)} already: nothing was written")
         folder.mkdir(parents=True, exist_ok=True)
         for name, source in FILES.items():
             (folder / name).write_text(files(__name__).joinpath(source).read_text("utf-8"), encoding="utf-8")

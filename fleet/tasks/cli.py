@@ -128,7 +128,7 @@ def guarded(body: Callable[[], int | None]) -> int:
         if os.environ.get("FLEET_DEBUG") == "1":
             raise
         print(f"fleet failed in a way it should not: {type(error).__name__}: {error}", file=sys.stderr)
-        print(f"the details are in {_write_traceback()}; please report them", file=sys.stderr)
+        print(_details(), file=sys.stderr)
         return ExitCode.ERROR
 
 
@@ -198,7 +198,7 @@ def _options(context: Context, given: Mapping[str, Any]) -> Options:
     if context.config.run.dry:
         raise UsageError("--dry is Invoke's own option and shows nothing of use here: use --check")
     split = {
-        name: tuple(part.strip() for text in value for part in text.split(",") if part.strip())
+        name: tuple(word for text in value for word in _selectors(name, text))
         for name, value in given.items()
         if isinstance(value, list)
     }
@@ -208,12 +208,25 @@ def _options(context: Context, given: Mapping[str, Any]) -> Options:
     return options
 
 
-def _write_traceback() -> Path:
+def _selectors(option: str, text: str) -> tuple[str, ...]:
+    """The selectors of one --limit or --exclude; UsageError for none, which must not mean every guest."""
+    found = tuple(part.strip() for part in text.split(",") if part.strip())
+    if not found:
+        raise UsageError(f"--{option} {text!r} names no guest; leave --{option} out to mean all of them")
+    return found
+
+
+def _details() -> str:
+    """Where the traceback of the current exception is now, in words."""
     import time
     import traceback
 
-    folder = state_dir() / "errors"
-    folder.mkdir(exist_ok=True, mode=0o700)
-    path = folder / f"{time.strftime('%Y%m%d-%H%M%S')}-{os.getpid()}.log"
-    path.write_text(f"{' '.join(sys.argv)}\n\n{traceback.format_exc()}", encoding="utf-8")
-    return path
+    text = traceback.format_exc()
+    try:
+        folder = state_dir() / "errors"
+        folder.mkdir(exist_ok=True, mode=0o700)
+        path = folder / f"{time.strftime('%Y%m%d-%H%M%S')}-{os.getpid()}.log"
+        path.write_text(f"{' '.join(sys.argv)}\n\n{text}", encoding="utf-8")
+    except OSError as error:
+        return f"the details cannot be kept ({error}); FLEET_DEBUG=1 shows them, please report them"
+    return f"the details are in {path}; please report them"

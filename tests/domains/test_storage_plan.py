@@ -37,6 +37,7 @@ def facts(**given: object) -> StorageFacts:
         "storages": {"local": LOCAL},
         "cached": {},
         "available": (),
+        "architecture": "amd64",
         **given,
     }
     return StorageFacts(**found)  # type: ignore[arg-type]
@@ -164,6 +165,17 @@ def test_the_newest_cached_template_is_used() -> None:
     names = ("debian-13-standard_13.1-2_amd64.tar.zst", "debian-13-standard_13.10-1_amd64.tar.zst")
     found = facts(cached={CACHE: names})
     assert volume_ids(StorageSpec(templates=(DEBIAN,)), found) == {"debian-13": f"local:vztmpl/{names[1]}"}
+
+
+def test_a_template_of_another_architecture_than_the_nodes_is_none() -> None:
+    names = ("debian-13-standard_13.1-2_amd64.tar.zst", "debian-13-standard_13.1-2_arm64.tar.zst")
+    spec = StorageSpec(templates=(DEBIAN,))
+    (step,) = plan(spec, facts(cached={CACHE: names[1:]}, available=names)).steps
+    assert step.because[0].want == names[0]
+    assert volume_ids(spec, facts(cached={CACHE: names})) == {"debian-13": f"local:vztmpl/{names[0]}"}
+    assert volume_ids(spec, facts(cached={CACHE: names}, architecture="arm64")) == {
+        "debian-13": f"local:vztmpl/{names[1]}"
+    }
 
 
 def test_guests_know_which_steps_make_what_they_use() -> None:

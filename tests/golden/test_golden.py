@@ -71,6 +71,7 @@ def _facts(host: Path, inventory: Inventory) -> Facts:
         "storages": _text(host / "storage.cfg", _STORAGE_CFG),
         "caches": _text(host / "templates", _TEMPLATES),
         "index": _text(host / "index"),
+        "architecture": "amd64\n",
         "pools": "tank\n",
         "datasets": "".join(
             "\t".join(line.split(" ", 2)) + "\n" for line in lines if not line.startswith("owner ")

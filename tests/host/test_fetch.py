@@ -202,6 +202,13 @@ def test_where_it_goes_is_a_folder_that_is_there_or_a_new_name(tmp_path: Path) -
     assert target_of(tmp_path, "hosts", replace=True) == tmp_path / "hosts"
 
 
+def test_a_folder_that_takes_no_files_is_an_error_before_anything_is_asked_of_the_node() -> None:
+    node = Node([])
+    with pytest.raises(UsageError, match=r"nothing can be written in /proc: "):
+        fetch(node, command("fleet_get"), Path("/proc/hosts"))
+    assert not node.script
+
+
 def test_the_node_is_sent_the_functions_and_the_words_quoted(tmp_path: Path) -> None:
     node = Node(said(tar(file("./a b"))))
     fetch(node, command("fleet_get", "t@s", "1", "a b; rm x"), tmp_path / "x")

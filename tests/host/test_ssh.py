@@ -9,6 +9,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -18,7 +19,7 @@ from fleet.host.local import LocalTransport
 from fleet.host.script import ScriptShell
 from fleet.host.ssh import SshTransport
 from fleet.host.ssh.knownhosts import known_keys
-from tests.host.conftest import Sshd, free_port, keygen, start_sshd
+from tests.host.conftest import Sshd, free_port, keygen, start_sshd, until
 
 
 def answer(transport: SshTransport, script: str = "echo ok") -> str:
@@ -150,29 +151,45 @@ def test_an_encrypted_key_without_an_agent_is_said(sshd: Sshd, tmp_path: Path) -
     assert f"{key} is encrypted and not in the SSH agent (ssh-add {key})" in said
 
 
-def test_an_encrypted_key_is_used_from_the_agent(
-    sshd: Sshd, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.fixture
+def agent(sshd: Sshd, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """The socket of an agent that has the key, and of which the environment says nothing."""
     if shutil.which("ssh-agent") is None:
         pytest.skip("no ssh-agent")
     sock = tmp_path / "agent"
-    agent = subprocess.Popen(["ssh-agent", "-D", "-a", sock], stdout=subprocess.DEVNULL)
+    process = subprocess.Popen(["ssh-agent", "-D", "-a", sock], stdout=subprocess.DEVNULL)
     try:
-        for _ in range(100):
-            if sock.exists():
-                break
-            time.sleep(0.02)
+        until(sock.exists)
         monkeypatch.setenv("SSH_AUTH_SOCK", str(sock))
-        locked = tmp_path / "locked"
-        shutil.copy(sshd.key, locked)
-        subprocess.run(["ssh-add", "-q", locked], check=True, stderr=subprocess.DEVNULL)
-        subprocess.run(
-            ["ssh-keygen", "-q", "-p", "-P", "", "-N", "words", "-f", locked], check=True, capture_output=True
-        )
-        assert answer(sshd.transport(identity_file=locked)) == "ok\n"
+        subprocess.run(["ssh-add", "-q", sshd.key], check=True, stderr=subprocess.DEVNULL)
+        monkeypatch.delenv("SSH_AUTH_SOCK")
+        yield sock
     finally:
-        agent.terminate()
-        agent.wait()
+        process.terminate()
+        process.wait()
+
+
+def test_an_encrypted_key_is_used_from_the_agent(
+    sshd: Sshd, agent: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SSH_AUTH_SOCK", str(agent))
+    locked = tmp_path / "locked"
+    shutil.copy(sshd.key, locked)
+    subprocess.run(
+        ["ssh-keygen", "-q", "-p", "-P", "", "-N", "words", "-f", locked], check=True, capture_output=True
+    )
+    assert answer(sshd.transport(identity_file=locked)) == "ok\n"
+
+
+def test_the_agent_that_the_ssh_config_names_is_asked(sshd: Sshd, agent: Path, ssh_config: Path) -> None:
+    others = f"Host homeserver\n  IdentitiesOnly yes\n  IdentityFile {sshd.key}.pub\n"
+    text = ssh_config.read_text().replace(f"  IdentityFile {sshd.key}\n", "")
+    ssh_config.write_text(f"{others}{text}")
+    assert "no key to log in with" in refusal(SshTransport("pve", "homeserver"))
+    ssh_config.write_text(f"{others}{text}  IdentityAgent {agent}\n")
+    assert answer(SshTransport("pve", "homeserver")) == "ok\n"
+    ssh_config.write_text(f"{others}  IdentityAgent none\n{text}")
+    assert "no key to log in with" in refusal(SshTransport("pve", "homeserver"))
 
 
 def test_a_key_that_others_can_read_is_not_used(sshd: Sshd, tmp_path: Path) -> None:

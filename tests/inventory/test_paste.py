@@ -54,6 +54,25 @@ def test_a_whole_config_pastes_in() -> None:
     assert (container.hostname, container.tags, container.unprivileged) == ("www", ("a", "b"), True)
 
 
+def test_what_is_proxmoxs_own_pastes_in_and_is_read_over_with_a_warning() -> None:
+    own = (
+        "    parent: before\n    unused0: guests:subvol-100-disk-9\n    unused12: guests:x\n    digest: 1e7\n"
+    )
+    found = load_text(f"{HEAD}profiles:\n  p:\n    parent: x\n{WEB}{own}")
+    assert found.containers[0].config == web().config
+    says = "is Proxmox's own, not a setting; fleet does not manage it"
+    assert [str(each).split(" ", 1)[1] for each in found.warnings] == [
+        f"{path}: warning: {says}"
+        for path in (
+            "profiles.p.parent",
+            "containers.web.parent",
+            "containers.web.unused0",
+            "containers.web.unused12",
+            "containers.web.digest",
+        )
+    ]
+
+
 def test_a_printed_description_is_decoded() -> None:
     printed = "line1%0Aline2%3A %C3%A4 %25%0A"
     assert web(f"description: '{printed}'").config["description"] == "line1\nline2: ä %"

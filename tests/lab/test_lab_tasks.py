@@ -47,6 +47,16 @@ def test_status_as_json_has_all_that_an_ssh_client_needs(home: Path) -> None:
     assert facts["known_hosts_line"].startswith(f"[127.0.0.1]:{facts['port']} ssh-ed25519 ")
 
 
+def test_a_home_of_labs_that_is_no_folder_is_an_error_without_a_traceback() -> None:
+    for task in ("up", "reset"):
+        done = inv(Path(os.devnull), f"lab.{task}", *(["--yes"] if task == "reset" else []))
+        assert (done.returncode, done.stderr) == (
+            1,
+            "/dev/null cannot be the folder of the labs: File exists\n",
+        )
+    assert inv(Path(os.devnull), "lab.status").returncode == 1
+
+
 def test_status_of_a_lab_that_is_not_up_is_exit_1_and_names_the_others(home: Path) -> None:
     done = inv(home, "lab.status", "--name", "other")
     assert done.returncode == 1 and "not up" in done.stdout and "t" in done.stdout

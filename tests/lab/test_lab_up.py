@@ -152,6 +152,7 @@ def test_the_node_is_what_its_machine_says(shared: labs.Lab, ok: Ok) -> None:
         "pve\nnodes/pve\nnodes/pve/lxc\n"
     )
     assert ok(shared, "nproc; uname -r; id -u") == "2\n6.18.44-fc-v657\n0\n"
+    assert ok(shared, "dpkg --print-architecture") == "amd64\n"
     assert ok(shared, "dpkg-query -W -f '${Package} ${Version}\\n' lvm2") == "lvm2 2.03.31-2\n"
     assert "dir: local" in ok(shared, "cat /etc/pve/storage.cfg")
     assert "address 10.10.10.1/24" in ok(shared, "cat /etc/network/interfaces")

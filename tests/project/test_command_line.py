@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import resource
 import subprocess
 import sys
@@ -158,6 +159,21 @@ def test_an_unexpected_error_is_two_lines_and_a_file_with_the_details(
     assert "in body" in log.read_text()
 
 
+def test_an_unexpected_error_stays_two_lines_where_nothing_can_be_kept(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("XDG_STATE_HOME", os.devnull)
+    monkeypatch.delenv("FLEET_DEBUG", raising=False)
+
+    def body(options: Options) -> int:
+        raise ZeroDivisionError("one over nothing")
+
+    assert run(body) == 1
+    err = capsys.readouterr().err
+    assert len(err.splitlines()) == 2
+    assert "FLEET_DEBUG=1" in err
+
+
 def test_ctrl_c_is_one_line_and_130(capsys: pytest.CaptureFixture[str]) -> None:
     def body(options: Options) -> int:
         raise KeyboardInterrupt
@@ -180,6 +196,24 @@ def test_the_common_options_arrive_typed_and_lists_are_split_at_commas() -> None
 
     assert run(body, "limit", "json", limit=["plex, arr*", "110"], json=True) == ExitCode.CHANGES_PENDING
     assert seen == [Options(limit=("plex", "arr*", "110"), json=True)]
+
+
+@pytest.mark.parametrize("option", ["limit", "exclude"])
+@pytest.mark.parametrize("given", [[""], [","], ["plex", " "]])
+def test_a_selection_without_a_selector_is_wrong_usage_and_never_all_guests(
+    option: str, given: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    def body(options: Options) -> int:
+        raise AssertionError("it must not get here")
+
+    assert run(body, option, **{option: given}) == ExitCode.USAGE
+    assert f"--{option} {given[-1]!r} names no guest" in capsys.readouterr().err
+
+
+def test_an_empty_limit_plans_nothing() -> None:
+    for words in (["--limit", ""], ["--limit="], ["--exclude", ","]):
+        done = inv("plan", *words)
+        assert (done.returncode, done.stdout) == (ExitCode.USAGE, ""), words
 
 
 def test_a_common_option_that_does_not_exist_is_found_when_the_task_is_made() -> None:

@@ -217,15 +217,32 @@ def test_a_storage_option_is_compared_as_a_set(host: Host) -> None:
 
 
 def test_the_newest_template_is_by_version_and_no_download_in_work(host: Host, tmp_path: Path) -> None:
-    for name in ("d-13_13.1-2_amd64.tar.zst", "d-13_13.1-10_amd64.tar.zst", "d-13_13.2_amd64.tar.zst.tmp.7"):
+    for name in ("d-13_13.1-2.tar.zst", "d-13_13.1-10.tar.zst", "d-13_13.2.tar.zst.tmp.7"):
         (tmp_path / name).touch()
-    assert host.ask(f"fleet_template {tmp_path} d-13")[1] == "d-13_13.1-10_amd64.tar.zst\n"
+    assert host.ask(f"fleet_template {tmp_path} d-13")[1] == "d-13_13.1-10.tar.zst\n"
     assert (
-        host.ask(f"fleet_template_volume local {tmp_path} d-13")[1]
-        == "local:vztmpl/d-13_13.1-10_amd64.tar.zst\n"
+        host.ask(f"fleet_template_volume local {tmp_path} d-13")[1] == "local:vztmpl/d-13_13.1-10.tar.zst\n"
     )
     assert host.holds("fleet_no_template", str(tmp_path), "d-12")
     assert host.holds("fleet_no_template", str(tmp_path / "none"), "d-13")
+
+
+@pytest.mark.parametrize(
+    ("architecture", "found", "asked"),
+    [("amd64", "d_2_amd64.tar.zst", "d_2_i386.tar.zst"), ("arm64", "d_2_arm64.tar.zst", "d_2_i386.tar.zst")],
+)
+def test_a_template_is_one_of_the_nodes_architecture(
+    host: Host, tmp_path: Path, architecture: str, found: str, asked: str
+) -> None:
+    names = ("d_1_amd64.tar.zst", "d_2_amd64.tar.zst", "d_2_arm64.tar.zst", "d_2_i386.tar.zst", "own.tar.gz")
+    for name in names:
+        (tmp_path / name).touch()
+    listed = "\\n".join(f"system {name} any" for name in names)
+    fakes = f"dpkg() {{ echo {architecture}; }}; pveam() {{ printf '{listed}\\n'; }}\n"
+    for lookup in (f"fleet_template {tmp_path}", "fleet_available"):
+        assert host.ask(f"{fakes}{lookup} d_")[1] == f"{found}\n"
+        assert host.ask(f"{fakes}{lookup} d_2_i386")[1] == f"{asked}\n"
+        assert host.ask(f"{fakes}{lookup} own")[1] == "own.tar.gz\n"
 
 
 # ── the same reading as the planner's ─────────────────────────────────────────────────────────────

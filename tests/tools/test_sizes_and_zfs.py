@@ -40,8 +40,27 @@ def test_the_newest_template_is_found_by_version_and_not_by_text() -> None:
         "debian-13-standard_13.10-1_amd64.tar.zst",
         "debian-13-x.log",
     )
-    assert pveam.newest(names, "debian-13-standard") == names[1]
-    assert pveam.newest(names, "alpine") is None
+    assert pveam.newest(names, "debian-13-standard", "amd64") == names[1]
+    assert pveam.newest(names, "alpine", "amd64") is None
+
+
+@pytest.mark.parametrize(
+    ("prefix", "architecture", "found"),
+    [
+        ("d", "amd64", "d_2_amd64.tar.zst"),
+        ("d", "arm64", "d_2_arm64.tar.zst"),
+        ("d", "riscv64", None),
+        ("d", "", "d_2_arm64.tar.zst"),  # a node that does not say
+        ("d_2_arm64", "amd64", "d_2_arm64.tar.zst"),  # asked for
+        ("own", "amd64", "own-1.tar.gz"),
+        ("own", "arm64", "own-1.tar.gz"),
+    ],
+)
+def test_a_template_is_one_of_the_nodes_architecture_as_far_as_its_name_says(
+    prefix: str, architecture: str, found: str | None
+) -> None:
+    names = ("d_2_amd64.tar.zst", "d_2_arm64.tar.zst", "d_1_amd64.tar.zst", "own-1.tar.gz")
+    assert pveam.newest(names, prefix, architecture) == found
 
 
 def test_storage_cfg_is_read_as_recorded() -> None:

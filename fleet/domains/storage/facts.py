@@ -33,6 +33,7 @@ class StorageFacts:
     storages: Mapping[str, StorageEntry]
     cached: Mapping[str, tuple[str, ...]]  # directory -> template files
     available: tuple[str, ...]  # template files that pveam offers; empty where it has no index
+    architecture: str  # the node's, as Debian calls it: amd64; empty where it does not say
 
     def templates(self, storage: str) -> tuple[str, ...]:
         """The template files in a storage's cache."""
@@ -66,6 +67,7 @@ def probes(datasets: Iterable[Dataset], templates: Iterable[Template]) -> tuple[
         Probe("storages", "cat /etc/pve/storage.cfg"),
         Probe("caches", f"ids=' {ids} '{_READ_CACHES}"),
         Probe("index", rf"sed -n 's|^Location: *system/||p' {_INDEX}"),
+        Probe("architecture", "dpkg --print-architecture"),
     ]
     if datasets:
         properties = sorted(
@@ -111,6 +113,7 @@ def read(answers: Mapping[str, Answer], wanted: Iterable[Dataset]) -> StorageFac
         storages=parse_storage_cfg(answers["storages"].text),
         cached=cached,
         available=tuple(_lines(answers, "index")),
+        architecture=answers["architecture"].text.strip(),
     )
 
 

@@ -224,10 +224,11 @@ def _below(storage: Storage, spec: StorageSpec) -> tuple[str, ...]:
 
 def _template(want: Template, facts: StorageFacts) -> Iterator[Step | Note]:
     subject = steps.template_subject(want)
-    if name := pveam.newest(facts.templates(want.storage), want.prefix):
+    if name := _cached(want, facts):
         yield Note(subject, Why.UNCHANGED, f"{name} is there")
     elif directory := cache_dir(facts.storages.get(want.storage)):
-        yield steps.download(want, directory, pveam.newest(facts.available, want.prefix))
+        newest = pveam.newest(facts.available, want.prefix, facts.architecture)
+        yield steps.download(want, directory, newest)
     else:
         yield Note(
             subject, Why.REFUSED, f"the storage {want.storage} keeps no templates that fleet could look at"
@@ -235,7 +236,11 @@ def _template(want: Template, facts: StorageFacts) -> Iterator[Step | Note]:
 
 
 def _volume_id(want: Template, facts: StorageFacts) -> str | Capture:
-    if name := pveam.newest(facts.templates(want.storage), want.prefix):
+    if name := _cached(want, facts):
         return pveam.volume_id(want.storage, name)
     directory = cache_dir(facts.storages.get(want.storage))
     return Capture(command("fleet_template_volume", want.storage, directory, want.prefix))
+
+
+def _cached(want: Template, facts: StorageFacts) -> str | None:
+    return pveam.newest(facts.templates(want.storage), want.prefix, facts.architecture)

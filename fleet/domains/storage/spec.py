@@ -37,7 +37,7 @@ class Storage:
 
 @dataclass(frozen=True, slots=True)
 class Template:
-    """One wanted container template: the newest whose file name begins with `prefix`."""
+    """One wanted container template: the newest for the node whose file name begins with `prefix`."""
 
     name: str  # its key in hosts.yml
     storage: str

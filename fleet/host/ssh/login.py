@@ -22,11 +22,13 @@ class Logins:
         named = connection.connect_kwargs.get("key_filename") or []
         named = [named] if isinstance(named, str) else list(named)
         files = [Path(file).expanduser() for file in named] or _default_files()
-        self._faults = {file: fault for file in files if (fault := _fault(file))}
-        self._tried = [file for file in files if file not in self._faults]
+        public = [file for file in files if file.suffix == ".pub"]  # its private half is in the agent
+        self._faults = {file: fault for file in files if file not in public and (fault := _fault(file))}
+        self._tried = [file for file in files if file not in public and file not in self._faults]
         only = connection.ssh_config.get("identitiesonly", "no").lower() == "yes"
+        none = connection.ssh_config.get("identityagent", "").lower() == "none"
         self.usable = [str(file) for file in self._tried]
-        self.agent = not only or any(_encrypted(file) for file in self._tried)
+        self.agent = not none and (not only or bool(public) or any(_encrypted(file) for file in self._tried))
 
     def explain(self, error: BaseException) -> str:
         """Why no login succeeded, and what to do about it; asks the agent which keys it has."""
@@ -46,6 +48,14 @@ class Logins:
         make = "" if tried else "ssh-keygen -t ed25519, then "
         place = f"{key}-p {self._connection.port} {self._connection.user}@{self._connection.host}"
         return f"{said} ({error}). Let a key in with: {make}ssh-copy-id {place}"
+
+
+def choose_agent(connection: fabric.Connection) -> None:
+    """Let this process ask the agent that IdentityAgent names: paramiko finds one by the environment only."""
+    named = connection.ssh_config.get("identityagent", "none")
+    if named.lower() not in ("none", "ssh_auth_sock"):
+        socket = os.path.expandvars(named).replace("%d", str(Path.home()))
+        os.environ["SSH_AUTH_SOCK"] = str(Path(socket).expanduser())
 
 
 def _default_files() -> list[Path]:

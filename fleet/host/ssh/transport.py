@@ -67,7 +67,7 @@ class SshTransport:
             self._way = way(
                 name, address, user=user, port=port, identity_file=identity_file, known_hosts=known_hosts
             )
-        except (paramiko.SSHException, OSError, ValueError) as error:
+        except (paramiko.SSHException, OSError, ValueError, RuntimeError) as error:
             raise Unreachable(f"{name}: ~/.ssh/config cannot be used for {address}: {error}") from error
         self._connection = self._way[0].connection
 

@@ -14,8 +14,9 @@ from pathlib import Path
 import fabric  # type: ignore[import-untyped]
 import paramiko
 
+from fleet.host.ssh import config as sshconfig
 from fleet.host.ssh.knownhosts import GLOBAL_FILES, HostKeyPolicy, preferred
-from fleet.host.ssh.login import Logins
+from fleet.host.ssh.login import Logins, choose_agent
 
 CONNECT_TIMEOUT = 10.0
 #: How often a connection is asked whether it lives, and after what silence it is given up (seconds).
@@ -80,22 +81,28 @@ def way(
 ) -> tuple[Hop, ...]:
     """The node's connection as ~/.ssh/config and hosts.yml describe it, then its jump hosts, nearest last.
 
-    What hosts.yml says wins. Nothing is connected yet. paramiko's errors where ~/.ssh/config cannot be read.
+    What hosts.yml says wins. Nothing is connected yet. paramiko's errors, or ValueError, where ~/.ssh/config
+    cannot be used.
     """
-    config = fabric.Config()
-    said = config.base_ssh_config.lookup(address)
-    connection = fabric.Connection(
-        address,
-        user=user or said.get("user") or "root",
-        port=port,
-        gateway=False if said.get("proxyjump", "").lower() == "none" else None,
-        config=config,
-        connect_kwargs={"key_filename": [str(Path(identity_file).expanduser())]} if identity_file else {},
-    )
+    config = fabric.Config(ssh_config=sshconfig.read())
+    try:
+        connection = fabric.Connection(
+            address,
+            user=user or config.base_ssh_config.lookup(address).get("user") or "root",
+            port=port,
+            config=config,
+            connect_kwargs={"key_filename": [str(Path(identity_file).expanduser())]} if identity_file else {},
+        )
+    except RecursionError as error:
+        raise ValueError("its jump hosts lead in a circle") from error
+    except paramiko.ssh_exception.CouldNotCanonicalize as error:
+        raise ValueError(f"CanonicalizeHostname finds {error} in no domain of CanonicalDomains") from error
+    sshconfig.judged(connection)
+    choose_agent(connection)
     files = (Path(known_hosts).expanduser(),) if known_hosts else _known_hosts_files(connection)
     hops = [_prepared(node, connection, files)]
     while isinstance(connection.gateway, fabric.Connection):
-        connection = connection.gateway
+        connection = sshconfig.judged(connection.gateway)
         hops.append(_prepared(node, connection, _known_hosts_files(connection)))
     return tuple(hops)
 

@@ -1,6 +1,6 @@
 """What no single value can show: containers against each other, the node, its bridges, its storage."""
 
-from fleet.inventory.checks import network, order, sections, storage, unique
+from fleet.inventory.checks import network, order, pasted, sections, storage, unique
 from fleet.inventory.checks.scene import Guest, Scene
 
 __all__ = ["Guest", "Scene", "check"]
@@ -17,3 +17,4 @@ def check(scene: Scene) -> None:
     storage.check_room(scene)
     order.check(scene)
     sections.check(scene)
+    pasted.check(scene)

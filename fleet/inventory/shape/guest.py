@@ -41,14 +41,15 @@ FAMILIES: dict[str, tuple[type, int]] = {"net": (Net, 31), "mp": (MountPoint, 25
 
 #: Lines of `pct config` that are no settings, and what to do with them.
 NO_SETTINGS = {
-    "lock": "is Proxmox's own state, not a setting; leave this line out",
-    "parent": "is Proxmox's own state, not a setting; leave this line out",
-    "snaptime": "is Proxmox's own state, not a setting; leave this line out",
-    "digest": "is Proxmox's own state, not a setting; leave this line out",
+    "lock": "is set while Proxmox works on the guest, which fleet then leaves alone; leave this line out",
+    "snaptime": "is of a snapshot's section, not of the guest; leave this line out",
     "password": "is no setting of fleet; give the guest ssh-public-keys",
 }
 
-_NUMBERED = re.compile(r"(net|mp|dev|unused)([0-9]+)")
+#: Lines of `pct config` that are Proxmox's own: read over, so that a configuration pastes in whole.
+PROXMOX_OWN = re.compile(r"parent|digest|unused[0-9]+")
+
+_NUMBERED = re.compile(r"(net|mp|dev)([0-9]+)")
 
 
 def _mounts(value: object) -> dict[str, object]:
@@ -188,12 +189,11 @@ class Layer(Section):
             match = _NUMBERED.fullmatch(key)
             if (
                 match
-                and match[1] in FAMILIES
                 and (len(match[2]) == 1 or match[2][0] != "0")
                 and int(match[2]) <= FAMILIES[match[1]][1]
             ):
                 families.setdefault(f"{match[1]}[n]", {})[key] = each
-            else:
+            elif not PROXMOX_OWN.fullmatch(key):
                 made[key] = each
         return {**made, **families}
 
@@ -220,6 +220,7 @@ class Layer(Section):
                 **entry["additionalProperties"],
                 "description": entry["description"],
             }
+        patterns[f"^({PROXMOX_OWN.pattern})$"] = {"description": "Proxmox's own; fleet does not manage it."}
         schema["patternProperties"] = patterns
         return schema
 

@@ -142,7 +142,8 @@ class TemplateSection(Section):
 
     storage: StorageId = Field(description="Storage that holds it (content vztmpl).")
     prefix: Prefix = Field(
-        description="Beginning of its file name: `debian-13-standard`. Versions come and go."
+        description="Beginning of its file name: `debian-13-standard`. Versions come and go, and the"
+        " architecture is the node's."
     )
 
 
