@@ -95,8 +95,8 @@ def until(happens: Callable[[], object], seconds: float = 30) -> None:
 def rest(run: subprocess.Popen[str]) -> tuple[str, str]:
     """What it still prints to its end; `communicate` would lose what a readline has read ahead."""
     assert run.stdout and run.stderr
-    err, out = run.stderr.read(), run.stdout.read()
-    run.wait()
+    with run:
+        err, out = run.stderr.read(), run.stdout.read()
     return out, err
 
 
