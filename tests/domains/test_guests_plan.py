@@ -290,6 +290,55 @@ def test_raw_lines_are_left_where_hosts_yml_is_silent_and_set_where_it_is_not() 
     assert only_step(planned(container(raw=()), found)).because[0].was == "lxc.cap.drop: x"
 
 
+NET = "lxc.net.0.type = veth\nlxc.net.0.veth.pair = veth100i0\nlxc.net.0.name = eth0\n"
+DROP = "lxc.cap.drop = sys_boot\n"
+
+
+@pytest.mark.parametrize(
+    ("started", "waits"),
+    [
+        (NET + DROP, False),
+        (NET + DROP + "lxc.cgroup2.cpuset.cpus = 0-1\n", False),
+        (f"lxc.init.cmd = /srv/run\n{NET}lxc.environment.runtime = A=b\n{DROP}", False),
+        (None, False),
+        (NET, True),
+        (NET + "lxc.cap.drop = sys_time\n", True),
+        (NET + "lxc.cap.drop = sys_time\n" + DROP, True),
+        (NET + DROP + "lxc.cap.drop = sys_time\nlxc.cgroup2.cpuset.cpus = 0-1\n", True),
+    ],
+)
+def test_raw_lines_that_a_running_container_was_not_started_with_wait_for_a_restart(
+    started: str | None, waits: bool
+) -> None:
+    want = container(raw=("lxc.cap.drop: sys_boot",))
+    found = facts(guest(CONF + "lxc.cap.drop: sys_boot\n", started=started))
+    part = planned(want, found)
+    assert part.steps == ()
+    assert [why for why, _ in said(part)] == [Why.PENDING if waits else Why.UNCHANGED]
+    assert [step.action for step in planned(want, found, restart=True).steps] == ["restart"] * waits
+
+
+@pytest.mark.parametrize(
+    ("started", "waits"), [(NET, False), (NET + "lxc.cgroup2.cpuset.cpus = 0\n", False), (NET + DROP, True)]
+)
+def test_raw_lines_that_are_gone_wait_for_a_restart_and_proxmoxs_own_do_not(
+    started: str, waits: bool
+) -> None:
+    part = planned(container(raw=()), facts(guest(started=started)))
+    assert [why for why, _ in said(part)] == [Why.PENDING if waits else Why.UNCHANGED]
+
+
+def test_raw_lines_of_which_hosts_yml_says_nothing_wait_for_nothing() -> None:
+    found = facts(guest(CONF + "lxc.cap.drop: sys_boot\n", started=NET))
+    assert said(planned(container(), found)) == [(Why.UNCHANGED, "running, as hosts.yml says")]
+
+
+def test_raw_lines_taken_back_before_the_restart_need_none() -> None:
+    found = facts(guest(CONF + "lxc.cap.drop: sys_time\n", started=NET + DROP))
+    part = planned(container(raw=("lxc.cap.drop: sys_boot",)), found, restart=True)
+    assert [(step.action, step.impact) for step in part.steps] == [("update", Impact.NONE)]
+
+
 IMAGE = (
     CONF.replace("type=veth", "host-managed=1,type=veth")
     + "cmode: console\nentrypoint: /srv/run --all\nlxc.environment.runtime: PATH=/bin\n"

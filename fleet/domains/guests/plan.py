@@ -27,6 +27,7 @@ from fleet.domains.guests.compare import TAG, Comparison, compare
 from fleet.domains.guests.facts import Guest, GuestFacts
 from fleet.domains.guests.spec import Container
 from fleet.tools.pct.keys import family, props_of
+from fleet.tools.pct.lxc import raw_in_force
 from fleet.tools.props import TRUE
 
 
@@ -203,11 +204,12 @@ def _converge(
     if found.changes or found.reverts:
         planned.append(steps.update(want, guest, found.changes, found.reverts))
     if want.raw is not None and want.raw != guest.config.raw:
-        planned.append(steps.raw(want, want.raw, guest.config.raw, guest.running, _ids(planned)))
+        waits = guest.running and _raw_in_force(guest, want.raw) != want.raw
+        planned.append(steps.raw(want, want.raw, guest.config.raw, waits, _ids(planned)))
     for growth in found.growths:
         planned.append(steps.grow(want, growth, _ids(planned)))
     yield from planned
-    waiting = tuple(_waiting(guest, found, planned))
+    waiting = tuple(_waiting(want, guest, found, planned))
     needs = (*_ids(planned), *(step for name in _uses(want) for step in providers.get(name, ())))
     if want.started and not guest.running:
         yield steps.start(want, _startup_order(want), needs)
@@ -233,7 +235,9 @@ def _converge(
         yield Note(subject, Why.UNCHANGED, f"{'running' if guest.running else 'stopped'}, as hosts.yml says")
 
 
-def _waiting(guest: Guest, found: Comparison, planned: Iterable[Step]) -> Iterator[Difference]:
+def _waiting(
+    want: Container, guest: Guest, found: Comparison, planned: Iterable[Step]
+) -> Iterator[Difference]:
     """What a restart will change: pending already, or pending once the planned steps have run."""
     changed = {change.key: change.difference for change in found.changes}
     for key in guest.config.waiting:
@@ -241,6 +245,15 @@ def _waiting(guest: Guest, found: Comparison, planned: Iterable[Step]) -> Iterat
             yield Difference(key, guest.config.current.get(key), guest.config.effective(key), Impact.RESTART)
     for step in planned:
         yield from (difference for difference in step.because if difference.impact is Impact.RESTART)
+    if want.raw is not None and want.raw == guest.config.raw:
+        in_force = _raw_in_force(guest, want.raw)
+        if in_force is not None and in_force != want.raw:
+            yield steps.raw_difference(in_force, want.raw, waits=True)
+
+
+def _raw_in_force(guest: Guest, raw: tuple[str, ...]) -> tuple[str, ...] | None:
+    """The raw lines that it was started with, `raw` wherever it can be these; None where nobody knows."""
+    return None if guest.started is None else raw_in_force(guest.started, raw)
 
 
 def _said(want: Container, guest: Guest, found: Comparison) -> Iterator[Note]:

@@ -90,16 +90,15 @@ def create(want: Container, template: Word, needs: Iterable[str]) -> Step:
 
 
 def raw(
-    want: Container, lines: tuple[str, ...], was: tuple[str, ...], running: bool, needs: Iterable[str]
+    want: Container, lines: tuple[str, ...], was: tuple[str, ...], waits: bool, needs: Iterable[str]
 ) -> Step:
-    """Writes the container's lxc.* lines, for which pct has no option."""
-    impact = Impact.RESTART if running else Impact.NONE
-    reason = "read by LXC at the next start" if running else "the container is stopped"
+    """Writes the container's lxc.* lines, for which pct has no option. `waits`: it runs with others."""
+    difference = raw_difference(was, lines, waits=waits)
     return Step(
         id=step_id(want, "raw"),
         subject=subject(want),
         action="update",
-        because=(Difference("raw", "\n".join(was) or None, "\n".join(lines) or None, impact, reason),),
+        because=(difference,),
         done=(
             Check(command("fleet_raw_is", str(want.vmid), "\n".join(lines)), "the lxc.* lines are as wanted"),
         ),
@@ -112,10 +111,18 @@ def raw(
             _unlocked(want),
         ),
         do=(command("fleet_raw", str(want.vmid), "\n".join(lines)),),
-        impact=impact,
+        impact=difference.impact,
         needs=tuple(needs),
         order=want.vmid,
     )
+
+
+def raw_difference(was: tuple[str, ...], lines: tuple[str, ...], *, waits: bool) -> Difference:
+    """The lxc.* lines of both sides. `waits`: the container runs with others."""
+    impact, reason = Impact.NONE, "the container is stopped, or runs with them already"
+    if waits:
+        impact, reason = Impact.RESTART, "read by LXC at the next start"
+    return Difference("raw", "\n".join(was) or None, "\n".join(lines) or None, impact, reason)
 
 
 def update(want: Container, guest: Guest, changes: tuple[Change, ...], reverts: tuple[str, ...]) -> Step:
