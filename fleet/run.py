@@ -13,6 +13,7 @@ from typing import TypeVar
 from fleet.converge import Facts, gather
 from fleet.core.errors import ExitCode, HostError, LinkLost, StalePlan, Unreachable
 from fleet.core.plan import LEFT_OVER, Note, Plan, Step, Why
+from fleet.core.probe import Probe
 from fleet.host import jobs as host_jobs
 from fleet.host.apply import Result, apply
 from fleet.host.connect import connect
@@ -79,17 +80,19 @@ def execute(
     agree: Callable[[Plan], None],
     waits: bool = False,
     saved: Plan | None = None,
+    more: Sequence[Probe] = (),
 ) -> Run:
     """Plan from a fresh read under the node's lock, ask `agree`, apply, and read again.
 
     `waits`: `agree` may wait for somebody, who must keep nobody else from the node: it is asked before the
     lock is taken; StalePlan where the plan is another one then.
     `saved`: runs the steps of this plan instead; StalePlan where the host or hosts.yml has changed since.
+    `more`: probes whose answers the planner needs, too.
     """
     began = time.monotonic()
     with connected(inventory) as shell:
         if waits:
-            fresh = planner(_unlocked(shell, inventory, what))
+            fresh = planner(_unlocked(shell, inventory, what, more))
             if saved is not None:
                 refuse_stale(saved, fresh)
             agree(fresh)
@@ -97,7 +100,7 @@ def execute(
                 return Run(fresh, (), fresh, time.monotonic() - began)
             saved = fresh
         with NodeLock(shell, what) as lock:
-            plan = planner(_gathered(shell, inventory))
+            plan = planner(_gathered(shell, inventory, more))
             if saved is not None:
                 refuse_stale(saved, plan)
             if not waits:
@@ -113,22 +116,22 @@ def execute(
                     )
                 left = replace(plan, steps=(), notes=())
                 if not any(result.outcome is Outcome.DETACHED for result in results):
-                    left = planner(_gathered(shell, inventory))
+                    left = planner(_gathered(shell, inventory, more))
                 over = Run(plan, results, left, time.monotonic() - began)
                 journal.write("end", exit=over.exit_code, seconds=round(over.seconds, 2))
     return over
 
 
-def _gathered(shell: Shell, inventory: Inventory) -> Facts:
-    return settled(shell, lambda: gather(shell, inventory), lambda facts: facts.jobs)
+def _gathered(shell: Shell, inventory: Inventory, more: Sequence[Probe]) -> Facts:
+    return settled(shell, lambda: gather(shell, inventory, more), lambda facts: facts.jobs)
 
 
-def _unlocked(shell: Shell, inventory: Inventory, what: str) -> Facts:
+def _unlocked(shell: Shell, inventory: Inventory, what: str, more: Sequence[Probe]) -> Facts:
     """The facts of the node, whose lock is held only while jobs of earlier runs are followed."""
-    facts = gather(shell, inventory)
+    facts = gather(shell, inventory, more)
     if facts.jobs:
         with NodeLock(shell, what):
-            facts = _gathered(shell, inventory)
+            facts = _gathered(shell, inventory, more)
     return facts
 
 

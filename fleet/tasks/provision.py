@@ -9,8 +9,11 @@ from fleet.core.errors import ExitCode, Refused, UsageError
 from fleet.tasks.cli import Options, confirm, inventory_path, task
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from fleet.converge import Facts
     from fleet.core.plan import Plan
+    from fleet.core.probe import Probe
     from fleet.domains.guests.spec import Container
     from fleet.inventory import Inventory
     from fleet.run import Planner, Run
@@ -62,7 +65,7 @@ def apply(options: Options, file: str) -> int:
     inventory = _load(options)
     planner = _planner(inventory, selection)
     return _plan_and_execute(
-        inventory, f"apply {file}", planner, options, _as_declared(selection), saved.plan
+        inventory, f"apply {file}", planner, options, _as_declared(selection), saved=saved.plan
     )
 
 
@@ -123,18 +126,28 @@ def adopt(options: Options, name: str) -> int:
 def destroy(options: Options, name: str, allow_destroy: str = "", stop: bool = False) -> int:
     """Destroy one container and its volumes; needs --allow-destroy=NAME, refuses foreign ones."""
     from fleet.core.plan import join
-    from fleet.domains.guests import plan_destroy
+    from fleet.domains.guests import plan_destroy, snapshots_probe
 
     inventory = _load(options)
     want = _named(inventory, name)
     if allow_destroy != want.name:
         raise Refused(f"destroying {want.name} and its data needs your word: --allow-destroy={want.name}")
 
+    probe = snapshots_probe(want.vmid)
+
     def planner(facts: Facts) -> Plan:
-        return join(facts.guests.node, [plan_destroy(want, facts.guests, stop=stop)])
+        part = plan_destroy(
+            want,
+            facts.guests,
+            stop=stop,
+            snapshots=facts.more[probe.name].text.split(),
+            storages=facts.storage.storages,
+        )
+        return join(facts.guests.node, [part])
 
     reached = f"{want.name} is gone; hosts.yml still has it, so provision.all makes it anew"
-    return _plan_and_execute(inventory, f"provision.destroy {name}", planner, options, reached)
+    what = f"provision.destroy {name}"
+    return _plan_and_execute(inventory, what, planner, options, reached, more=(probe,))
 
 
 @task(*_SELECTION, "json")
@@ -204,26 +217,34 @@ def _plan_and_execute(
     planner: Planner,
     options: Options,
     reached: str,
+    *,
     saved: Plan | None = None,
+    more: Sequence[Probe] = (),
 ) -> int:
     """Make the plan, or take the saved one; show it and, unless --check, run it. The exit code.
 
-    `reached`: what is so once all is done.
+    `reached`: what is so once all is done. `more`: probes whose answers the planner needs, too.
     """
     from fleet.converge import gather
     from fleet.run import connected, refuse_stale
 
     if not options.check:
-        return _execute(inventory, what, planner, options, reached, saved)
+        return _execute(inventory, what, planner, options, reached, saved, more)
     with connected(inventory) as shell:
-        made = planner(gather(shell, inventory))
+        made = planner(gather(shell, inventory, more))
     if saved is not None:
         refuse_stale(saved, made)
     return _shown(made, options)
 
 
 def _execute(
-    inventory: Inventory, what: str, planner: Planner, options: Options, reached: str, saved: Plan | None
+    inventory: Inventory,
+    what: str,
+    planner: Planner,
+    options: Options,
+    reached: str,
+    saved: Plan | None,
+    more: Sequence[Probe],
 ) -> int:
     from fleet.render.lines import counted
     from fleet.run import execute
@@ -235,7 +256,14 @@ def _execute(
             confirm(f"Run {counted(len(made.steps), 'step')} on {made.node}?", options)
 
     run = execute(
-        inventory, what, planner, jobs=options.jobs, agree=agree, waits=not options.yes, saved=saved
+        inventory,
+        what,
+        planner,
+        jobs=options.jobs,
+        agree=agree,
+        waits=not options.yes,
+        saved=saved,
+        more=more,
     )
     _show_run(run, options, reached)
     changes = bool(run.plan) or run.left.differs

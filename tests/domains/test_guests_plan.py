@@ -12,6 +12,7 @@ from fleet.domains.guests import plan, plan_adopt, plan_destroy, unmanaged
 from fleet.domains.guests.compare import new_volume
 from fleet.domains.guests.facts import GuestFacts
 from fleet.domains.guests.spec import Container, Mount
+from fleet.tools.pvesm import parse_storage_cfg
 from tests.builders import CONF, GIB, bind, container, facts, guest, volume
 
 DIGEST = "0" * 40
@@ -454,17 +455,25 @@ def test_a_new_volume_has_a_call_of_its_own_for_a_call_that_fails_would_lose_it(
     ]
 
 
-@pytest.mark.parametrize("lifted", ["0", None])
-def test_protection_is_taken_off_before_the_mounts_that_it_guards_change(lifted: str | None) -> None:
+def test_protection_is_taken_off_before_the_mounts_that_it_guards_change() -> None:
     found = facts(guest(CONF + "protection: 1\n"))
-    step = only_step(planned(container(config={"protection": lifted}, mounts=(bind(),)), found))
-    off = "--protection 0" if lifted else "--delete protection"
-    assert words(step) == [f"pct set 100 {off} --digest {DIGEST}", "pct set 100 --mp0 /data,mp=/data"]
+    step = only_step(planned(container(config={"protection": "0"}, mounts=(bind(),)), found))
+    assert words(step) == [
+        f"pct set 100 --protection 0 --digest {DIGEST}",
+        "pct set 100 --mp0 /data,mp=/data",
+    ]
 
 
-def test_mounts_of_a_protected_container_are_said_and_the_rest_is_done() -> None:
+def test_protection_that_somebody_set_stays_where_hosts_yml_is_silent() -> None:
+    assert planned(container(), facts(guest(CONF + "protection: 1\n"))).steps == ()
+    step = only_step(planned(container(config={"protection": "0"}), facts(guest(CONF + "protection: 1\n"))))
+    assert words(step) == [f"pct set 100 --protection 0 --digest {DIGEST}"]
+
+
+@pytest.mark.parametrize("declared", ["1", None])
+def test_mounts_of_a_protected_container_are_said_and_the_rest_is_done(declared: str | None) -> None:
     found = facts(guest(CONF + "protection: 1\n"))
-    part = planned(container(config={"protection": "1", "memory": "2048"}, mounts=(bind(),)), found)
+    part = planned(container(config={"protection": declared, "memory": "2048"}, mounts=(bind(),)), found)
     assert words(only_step(part)) == [f"pct set 100 --memory 2048 --digest {DIGEST}"]
     assert [note.why for note in part.notes] == [Why.BY_HAND]
     assert "protection: 0" in part.notes[0].text
@@ -524,6 +533,33 @@ def test_destroying_names_what_is_lost() -> None:
     step = only_step(plan_destroy(container(), facts(guest(running=False)), stop=False))
     assert step.impact is Impact.DESTROYS_DATA
     assert [each.was for each in step.because] == ["guests:subvol-100-disk-0,size=8G"]
+
+
+def test_destroying_names_the_snapshots_that_are_lost_too() -> None:
+    text = (
+        CONF
+        + "mp0: docker:subvol-100-disk-0,mp=/docker\n\n[before]\nhostname: web\n\n[later]\nhostname: web\n"
+    )
+    step = only_step(
+        plan_destroy(
+            container(),
+            facts(guest(text, running=False)),
+            stop=False,
+            snapshots=[
+                "tank/guests/subvol-100-disk-0@later",
+                "tank/guests/subvol-100-disk-0@fleet-daily-1",
+                "tank/guests/subvol-1100-disk-0@theirs",
+                "old/guests/subvol-100-disk-0@theirs",
+            ],
+            storages=parse_storage_cfg(
+                "zfspool: guests\n\tpool tank/guests\n\ndir: docker\n\tpath /docker\n"
+            ),
+        )
+    )
+    assert [(each.key, each.was) for each in step.because][2:] == [
+        ("snapshots", "before, later"),
+        ("snapshots of tank/guests/subvol-100-disk-0", "fleet-daily-1, later"),
+    ]
 
 
 @pytest.mark.parametrize(

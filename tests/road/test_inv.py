@@ -232,10 +232,14 @@ def test_destroy_refuses_until_every_word_is_said(node: World, inv: Inv) -> None
     unmanaged = inv("provision.destroy", "foreign", "--allow-destroy=foreign", "--yes", code=6)
     assert "does not manage it" in unmanaged.stderr
     node.run("pct set 101 --protection 1")
+    inv("provision.all", "--yes", "--limit", "db")
     assert "protection" in inv("provision.destroy", "db", "--allow-destroy=db", "--yes", code=6).stderr
     assert "did you mean web?" in inv("provision.destroy", "wep", "--allow-destroy=wep", code=64).stderr
     assert node.volumes() == volumes
+    node.run("pct snapshot 100 before; zfs snapshot tank/guests/subvol-100-disk-0@mine")
     gone = inv("provision.destroy", "web", "--allow-destroy=web", "--stop", "--yes")
+    assert "snapshots: before -> (not set)" in gone.stdout
+    assert "snapshots of tank/guests/subvol-100-disk-0: before, mine -> (not set)" in gone.stdout
     assert gone.stdout.endswith("web is gone; hosts.yml still has it, so provision.all makes it anew\n")
     assert node.names() == {101: "db", 200: "foreign"}
     assert volumes - node.volumes() == {"tank/guests/subvol-100-disk-0"}

@@ -117,6 +117,11 @@ def probes(paths: Iterable[str]) -> tuple[Probe, ...]:
     )
 
 
+def snapshots_probe(vmid: int) -> Probe:
+    """The names of the ZFS snapshots of volumes that could be this guest's."""
+    return Probe("zfs-snapshots-of-guest", f"zfs list -H -o name -t snapshot | grep -e '-{vmid}-[^/@]*@'")
+
+
 def read(answers: Mapping[str, Answer], mark: str) -> GuestFacts:
     """The facts in the probes' answers; HostError where this is no Proxmox VE node."""
     if answers["guests"].code:

@@ -29,6 +29,7 @@ from fleet.domains.guests.spec import Container
 from fleet.tools.pct.keys import family, props_of
 from fleet.tools.pct.lxc import raw_in_force
 from fleet.tools.props import TRUE
+from fleet.tools.pvesm import StorageEntry, dataset
 
 
 def plan(
@@ -77,8 +78,18 @@ def plan_adopt(want: Container, facts: GuestFacts) -> Part:
     return Part(steps=(steps.adopt(want, guest),), notes=(Note(steps.subject(want), Why.WARNING, then),))
 
 
-def plan_destroy(want: Container, facts: GuestFacts, *, stop: bool) -> Part:
-    """The steps that destroy one container; Refused where protected, foreign, or running without `stop`."""
+def plan_destroy(
+    want: Container,
+    facts: GuestFacts,
+    *,
+    stop: bool,
+    snapshots: Iterable[str] = (),
+    storages: Mapping[str, StorageEntry] = MappingProxyType({}),
+) -> Part:
+    """The steps that destroy one container; Refused where protected, foreign, or running without `stop`.
+
+    `snapshots`: the ZFS snapshots of the node that could be of its volumes, which are in `storages`.
+    """
     guest = facts.guests.get(want.vmid)
     if guest is None:
         return Part(
@@ -92,7 +103,21 @@ def plan_destroy(want: Container, facts: GuestFacts, *, stop: bool) -> Part:
         raise Refused(f"{want.name}: protection is on; set protection: 0 in hosts.yml and apply that first")
     if guest.running and not stop:
         raise Refused(f"{want.name}: it is running; add --stop to shut it down first")
-    return Part(steps=steps.destroy(want, guest, stop_first=guest.running))
+    zfs = _zfs_snapshots(guest, snapshots, storages)
+    return Part(steps=steps.destroy(want, guest, zfs, stop_first=guest.running))
+
+
+def _zfs_snapshots(
+    guest: Guest, listed: Iterable[str], storages: Mapping[str, StorageEntry]
+) -> Mapping[str, list[str]]:
+    """The names of the snapshots of its volumes, by dataset."""
+    volumes = [value for key, value in guest.config.current.items() if steps.holds_volume(key, value)]
+    datasets = {dataset(value.removeprefix("volume=").split(",")[0], storages) for value in volumes}
+    found: dict[str, list[str]] = {}
+    for of, _, name in sorted(each.partition("@") for each in listed):
+        if of in datasets:
+            found.setdefault(of, []).append(name)
+    return found
 
 
 def unmanaged(facts: GuestFacts, declared: frozenset[int]) -> Part:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from fleet.core.command import Command, Word, command
 from fleet.core.plan import Check, Difference, Impact, Step
@@ -174,9 +174,7 @@ def _one_by_one(changes: tuple[Change, ...]) -> Iterator[tuple[Change, ...]]:
     of which one key fails writes nothing, not even the volume that it has made for another.
     """
     mounts = any(is_mount(change.key) for change in changes)
-    first = tuple(
-        each for each in changes if mounts and each.key == "protection" and each.value in (None, "0")
-    )
+    first = tuple(each for each in changes if mounts and each.key == "protection" and each.value == "0")
     alone = tuple(each for each in changes if "volume" in each.generated)
     together = tuple(each for each in changes if each not in first and each not in alone)
     yield from (group for group in (first, together, *((each,) for each in alone)) if group)
@@ -273,8 +271,10 @@ def adopt(want: Container, guest: Guest) -> Step:
     )
 
 
-def destroy(want: Container, guest: Guest, *, stop_first: bool) -> tuple[Step, ...]:
-    """Destroys a container that fleet manages, with its volumes."""
+def destroy(
+    want: Container, guest: Guest, zfs: Mapping[str, Sequence[str]], *, stop_first: bool
+) -> tuple[Step, ...]:
+    """Destroys a container that fleet manages, with its volumes. `zfs`: snapshots of these, by dataset."""
     gone = Check(command("fleet_free", str(want.vmid)), "it is gone")
     same = Check(
         command("fleet_digest", str(want.vmid), guest.config.digest),
@@ -283,7 +283,12 @@ def destroy(want: Container, guest: Guest, *, stop_first: bool) -> tuple[Step, .
     volumes = tuple(
         Difference(key, value, None, Impact.DESTROYS_DATA)
         for key, value in sorted(guest.config.current.items())
-        if (key == "rootfs" or family(key) in ("mp", "unused")) and not value.startswith("/")
+        if holds_volume(key, value)
+    )
+    own = [snapshot.name for snapshot in guest.config.snapshots]
+    names = {**({"snapshots": own} if own else {}), **{f"snapshots of {each}": zfs[each] for each in zfs}}
+    snapshots = tuple(
+        Difference(key, ", ".join(each), None, Impact.DESTROYS_DATA) for key, each in names.items()
     )
     stopping = Step(
         id=step_id(want, "stop"),
@@ -299,7 +304,7 @@ def destroy(want: Container, guest: Guest, *, stop_first: bool) -> tuple[Step, .
         id=step_id(want, "destroy"),
         subject=subject(want),
         action="destroy",
-        because=volumes,
+        because=(*volumes, *snapshots),
         done=(gone,),
         expect=(_ours(want), _stopped(want), _unlocked(want))
         if stop_first
@@ -309,6 +314,11 @@ def destroy(want: Container, guest: Guest, *, stop_first: bool) -> tuple[Step, .
         needs=(stopping.id,) if stop_first else (),
     )
     return (stopping, destroying) if stop_first else (destroying,)
+
+
+def holds_volume(key: str, value: str) -> bool:
+    """True where a key of the configuration is a volume, which goes with the container."""
+    return (key == "rootfs" or family(key) in ("mp", "unused")) and not value.startswith("/")
 
 
 def _in_template(path: str) -> bool:
