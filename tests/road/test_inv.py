@@ -186,6 +186,7 @@ def test_a_saved_plan_is_run_once_and_then_refused_as_stale(node: World, inv: In
     done = inv("apply", "saved.json", "--yes", code=6)
     assert "the plan is stale, nothing was changed: guest 100 changed since; plan again" in done.stderr
     inv("plan", "--out", "saved.json")
+    assert "memory: 256 -> 512" in inv("apply", "saved.json", "--check", "--detailed-exitcode", code=2).stdout
     inv("apply", "saved.json", "--yes")
     assert "memory: 512\n" in node.config(100)
     inv("apply", "saved.json", "--yes", code=6)
