@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from tenacity import Retrying, retry_if_exception_type, stop_after_attempt
 
@@ -35,11 +35,13 @@ class Facts:
     guests: GuestFacts
     storage: StorageFacts
     jobs: tuple[Job, ...]  # of earlier runs: still running, or ended with nobody there to see it
+    more: Mapping[str, Answer] = field(default_factory=dict)  # the answers of the probes that were added
 
 
-def gather(shell: Shell, inventory: Inventory) -> Facts:
+def gather(shell: Shell, inventory: Inventory, more: Sequence[Probe] = ()) -> Facts:
     """The facts of the node, in one remote execution; where the link breaks in it, in another one."""
-    return gather_with(shell, inventory, ())[0]
+    facts, answers = gather_with(shell, inventory, more)
+    return replace(facts, more={probe.name: answers[probe.name] for probe in more})
 
 
 def gather_with(

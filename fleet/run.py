@@ -12,7 +12,8 @@ from typing import TypeVar
 
 from fleet.converge import Facts, gather
 from fleet.core.errors import ExitCode, HostError, LinkLost, StalePlan, Unreachable
-from fleet.core.plan import Note, Plan, Step, Why
+from fleet.core.plan import LEFT_OVER, Note, Plan, Step, Why
+from fleet.core.probe import Probe
 from fleet.host import jobs as host_jobs
 from fleet.host.apply import Result, apply
 from fleet.host.connect import connect
@@ -54,10 +55,10 @@ class Run:
 
 
 def exit_code_of(notes: Sequence[Note]) -> int:
-    """6 where a safety rule refused something, 3 where a lock kept a guest as it is, else 0."""
+    """6 where a safety rule refused something, 3 where a lock or what only a hand can do is left, else 0."""
     if any(note.why is Why.REFUSED for note in notes):
         return ExitCode.REFUSED
-    return ExitCode.SOME_FAILED if any(note.why is Why.LOCKED for note in notes) else ExitCode.DONE
+    return ExitCode.SOME_FAILED if any(note.why in LEFT_OVER for note in notes) else ExitCode.DONE
 
 
 @contextmanager
@@ -77,35 +78,61 @@ def execute(
     *,
     jobs: int,
     agree: Callable[[Plan], None],
+    waits: bool = False,
     saved: Plan | None = None,
+    more: Sequence[Probe] = (),
 ) -> Run:
     """Plan from a fresh read under the node's lock, ask `agree`, apply, and read again.
 
+    `waits`: `agree` may wait for somebody, who must keep nobody else from the node: it is asked before the
+    lock is taken; StalePlan where the plan is another one then.
     `saved`: runs the steps of this plan instead; StalePlan where the host or hosts.yml has changed since.
+    `more`: probes whose answers the planner needs, too.
     """
     began = time.monotonic()
-    with connected(inventory) as shell, NodeLock(shell, what) as lock:
-        facts = settled(shell, lambda: gather(shell, inventory), lambda facts: facts.jobs)
-        plan = planner(facts)
-        if saved is not None:
-            _refuse_stale(saved, plan)
-            plan = saved
-        agree(plan)
-        if not plan:
-            return Run(plan, (), plan, time.monotonic() - began)
-        run = f"{time.strftime('%Y%m%dT%H%M%S', time.gmtime())}-{os.getpid()}"
-        with Journal(inventory.node.name, run) as journal:
-            journal.write("run", what=what, steps=len(plan.steps))
-            with watching(len(plan.steps)) as watcher:
-                results = apply(
-                    shell, plan, run=run, jobs=jobs, watcher=journal.watch(watcher), check=lock.check
-                )
-            left = replace(plan, steps=(), notes=())
-            if not any(result.outcome is Outcome.DETACHED for result in results):
-                left = planner(settled(shell, lambda: gather(shell, inventory), lambda facts: facts.jobs))
-            over = Run(plan, results, left, time.monotonic() - began)
-            journal.write("end", exit=over.exit_code, seconds=round(over.seconds, 2))
+    with connected(inventory) as shell:
+        if waits:
+            fresh = planner(_unlocked(shell, inventory, what, more))
+            if saved is not None:
+                refuse_stale(saved, fresh)
+            agree(fresh)
+            if not fresh:
+                return Run(fresh, (), fresh, time.monotonic() - began)
+            saved = fresh
+        with NodeLock(shell, what) as lock:
+            plan = planner(_gathered(shell, inventory, more))
+            if saved is not None:
+                refuse_stale(saved, plan)
+            if not waits:
+                agree(plan)
+            if not plan:
+                return Run(plan, (), plan, time.monotonic() - began)
+            run = f"{time.strftime('%Y%m%dT%H%M%S', time.gmtime())}-{os.getpid()}"
+            with Journal(inventory.node.name, run) as journal:
+                journal.write("run", what=what, steps=len(plan.steps))
+                with watching(len(plan.steps)) as watcher:
+                    results = apply(
+                        shell, plan, run=run, jobs=jobs, watcher=journal.watch(watcher), check=lock.check
+                    )
+                left = replace(plan, steps=(), notes=())
+                if not any(result.outcome is Outcome.DETACHED for result in results):
+                    left = planner(_gathered(shell, inventory, more))
+                over = Run(plan, results, left, time.monotonic() - began)
+                journal.write("end", exit=over.exit_code, seconds=round(over.seconds, 2))
     return over
+
+
+def _gathered(shell: Shell, inventory: Inventory, more: Sequence[Probe]) -> Facts:
+    return settled(shell, lambda: gather(shell, inventory, more), lambda facts: facts.jobs)
+
+
+def _unlocked(shell: Shell, inventory: Inventory, what: str, more: Sequence[Probe]) -> Facts:
+    """The facts of the node, whose lock is held only while jobs of earlier runs are followed."""
+    facts = gather(shell, inventory, more)
+    if facts.jobs:
+        with NodeLock(shell, what):
+            facts = _gathered(shell, inventory, more)
+    return facts
 
 
 def settled(shell: Shell, read: Callable[[], Read], jobs: Callable[[Read], Sequence[Job]]) -> Read:
@@ -126,7 +153,8 @@ def settled(shell: Shell, read: Callable[[], Read], jobs: Callable[[Read], Seque
     return read()
 
 
-def _refuse_stale(saved: Plan, fresh: Plan) -> None:
+def refuse_stale(saved: Plan, fresh: Plan) -> None:
+    """StalePlan where what was read, or what is planned, is no longer what it was for the saved plan."""
     keys = {*saved.digests, *fresh.digests}
     changed = sorted(key for key in keys if saved.digests.get(key) != fresh.digests.get(key))
     if changed:

@@ -62,9 +62,16 @@ def volume(
     return Mount(slot, mp, None, storage, size, tuple(sorted(options.items())))
 
 
-def guest(text: str = CONF, vmid: int = 100, *, running: bool = True, kind: str = "lxc") -> Guest:
+def guest(
+    text: str = CONF,
+    vmid: int = 100,
+    *,
+    running: bool = True,
+    kind: str = "lxc",
+    started: str | None = None,
+) -> Guest:
     """A guest on the host with this config file."""
-    return Guest(vmid, kind, parse_config(text, "0" * 40), running)
+    return Guest(vmid, kind, parse_config(text, "0" * 40), running, started=started)
 
 
 def facts(*guests: Guest, **rest: object) -> GuestFacts:

@@ -83,6 +83,8 @@ class Why(StrEnum):
 
 #: Notes that mean that the host is not as hosts.yml says, and that this run will not change that.
 LEFT_OVER = frozenset({Why.REFUSED, Why.LOCKED, Why.BY_HAND})
+#: Notes that mean that it is not yet as hosts.yml says, and that --restart does the rest.
+WAITING = frozenset({Why.PENDING, Why.NEEDS_RESTART})
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,6 +109,11 @@ class Plan:
     def __bool__(self) -> bool:
         """True if there is something to do."""
         return bool(self.steps)
+
+    @property
+    def differs(self) -> bool:
+        """True if the host is not as hosts.yml says, whether or not this plan does something about it."""
+        return bool(self.steps) or any(note.why in LEFT_OVER | WAITING for note in self.notes)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,6 +1,6 @@
 # shellcheck shell=sh
 # What every step's script can ask the host. Sent before each step, so that a guard and its action are one script.
-# All of it only reads, except fleet_put and fleet_raw. Nothing here is specific to one step.
+# All of it only reads, except fleet_put, fleet_raw and fleet_keep_started. Nothing here is specific to one step.
 
 LC_ALL=C.UTF-8
 PATH=$PATH:/usr/local/sbin:/usr/sbin:/sbin
@@ -156,6 +156,14 @@ fleet_put() { (umask 077 && mkdir -p "${1%/*}" && printf '%s\n' "$2" >"$1"); }
 fleet_raw_lines() { fleet_conf "$1" | sed -n 's/[[:blank:]]*$//; s/^\(lxc\.[^:=[:blank:]]*\)[[:blank:]]*[:=][[:blank:]]*/\1: /p'; }
 fleet_raw_is() { [ "$(fleet_raw_lines "$1")" = "$2" ]; }
 
+# fleet_keep_started VMID: keeps what LXC started it with, if it runs: Proxmox writes that file anew at each `pct set`
+fleet_keep_started() {
+    fleet_inode=$(awk -v path="@/var/lib/lxc/$1/command" '$NF == path && $4 == "00010000" { print $7 }' /proc/net/unix)
+    [ -n "$fleet_inode" ] && [ ! -e "/run/fleet/lxc-$1-$fleet_inode" ] || return 0
+    rm -f "/run/fleet/lxc-$1-"*
+    (umask 077 && mkdir -p /run/fleet && cp "/var/lib/lxc/$1/config" "/run/fleet/lxc-$1-$fleet_inode") || :
+}
+
 # fleet_raw VMID LINES: makes these the lxc.* lines of the main section, under Proxmox's own lock (pve-facts 1.6, 3.4)
 # shellcheck disable=SC2015  # cleaned up whichever of the two failed
 fleet_raw() {
@@ -163,6 +171,7 @@ fleet_raw() {
     (
         flock -w 10 9 || { echo "can't lock file '/run/lock/lxc/pve-config-$1.lock' - got timeout" >&2; exit 1; }
         fleet_unlocked "$1" || { echo "CT is locked" >&2; exit 1; }
+        fleet_keep_started "$1"
         fleet_file=$(readlink -f "/etc/pve/lxc/$1.conf") && fleet_new="$fleet_file.tmp.$$" || exit 1
         RAW="$2" awk '
             function raw() { if (!written++ && ENVIRON["RAW"] != "") print ENVIRON["RAW"] }

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 
-from fleet.core.plan import LEFT_OVER, Difference, Impact, Note, Plan, Step, Why
+from fleet.core.plan import LEFT_OVER, WAITING, Difference, Impact, Note, Plan, Step, Why
 from fleet.render.lines import Line, counted, printable
 
 _SYMBOLS = {"create": "+", "download": "+", "destroy": "-", "start": ">", "shutdown": "<", "restart": "<>"}
@@ -44,16 +44,13 @@ def headline(plan: Plan) -> str:
     """One sentence: how much of what there is to do."""
     counts = Counter(step.action for step in plan.steps)
     what = ", ".join(f"{number} to {action}" for action, number in counts.items()) or "nothing to do"
-    left = Counter(note.why for note in plan.notes if note.why in LEFT_OVER or note.why in _WAITING)
+    left = Counter(note.why for note in plan.notes if note.why in LEFT_OVER | WAITING)
     rest = "".join(
         f"; {counted(number, f'difference {why}', f'differences {why}')}" for why, number in left.items()
     )
     unchanged = sum(note.why is Why.UNCHANGED for note in plan.notes)
     same = f"; {unchanged} unchanged" if unchanged else ""
     return f"{plan.node}: {what}{rest}{same}."
-
-
-_WAITING = frozenset({Why.PENDING, Why.NEEDS_RESTART})
 
 
 def difference_text(difference: Difference) -> str:

@@ -7,7 +7,7 @@ import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
-from fleet.core.plan import LEFT_OVER, Plan
+from fleet.core.plan import LEFT_OVER, WAITING, Plan
 from fleet.host.apply import Result, Watcher
 from fleet.host.guarded import Outcome
 from fleet.render.lines import Line, counted, is_terminal, printable, show
@@ -46,20 +46,30 @@ def result_lines(result: Result) -> Iterator[Line]:
                 yield Line(f"            {printable(line)}", "yellow")
 
 
-def run_lines(results: Sequence[Result], left: Plan, seconds: float) -> Iterator[Line]:
-    """The end of a run: how the steps ended, and what a fresh read of the host still asks for."""
+AS_DECLARED = "the host is as hosts.yml says"
+
+
+def run_lines(
+    results: Sequence[Result], left: Plan, seconds: float, reached: str = AS_DECLARED
+) -> Iterator[Line]:
+    """The end of a run: how the steps ended, and what a fresh read of the host still asks for.
+
+    `reached`: what is so now if nothing is left.
+    """
     counts = {outcome: sum(result.outcome is outcome for result in results) for outcome in Outcome}
     said = ", ".join(f"{number} {outcome}" for outcome, number in counts.items() if number)
     yield Line(f"{counted(len(results), 'step')} in {seconds:.1f} s: {said or 'nothing done'}", "bold")
     if counts[Outcome.DETACHED]:
         return
-    stays = [note for note in left.notes if note.why in LEFT_OVER]
+    stays = [note for note in left.notes if note.why in LEFT_OVER | WAITING]
     if left:
         yield Line(f"read again: {counted(len(left.steps), 'step')} left", "red bold")
-    elif stays:
+    elif any(note.why in LEFT_OVER for note in stays):
         yield Line("read again: nothing more to do, but the host is not as hosts.yml says", "yellow bold")
+    elif stays:
+        yield Line(f"read again: {reached}, except for what waits for --restart", "yellow bold")
     else:
-        yield Line("read again: the host is as hosts.yml says", "green")
+        yield Line(f"read again: {reached}", "green")
     for step in left.steps:
         yield Line(f"  {step.subject}: {step.action}: {'; '.join(map(difference_text, step.because))}", "red")
     for note in stays:
@@ -83,6 +93,11 @@ def run_data(results: Sequence[Result], left: Plan, seconds: float, exit_code: i
             for result in results
         ],
         "left": [step.id for step in left.steps],
+        "notes": [
+            {"subject": note.subject, "why": note.why.value, "text": note.text}
+            for note in left.notes
+            if note.why in LEFT_OVER | WAITING
+        ],
     }
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from fleet.converge import Facts
-from fleet.core.plan import LEFT_OVER, Plan, Why
+from fleet.core.plan import LEFT_OVER, WAITING, Plan, Why
 from fleet.domains.guests.spec import Container
 from fleet.render.lines import Line, counted
 from fleet.tools.pct.keys import family, props_of
@@ -78,9 +78,7 @@ def _state(want: Container, plan: Plan) -> str:
     subject = f"{want.name} ({want.vmid})"
     actions = dict.fromkeys(step.action for step in plan.steps if step.subject == subject)
     whys = dict.fromkeys(
-        note.why.value
-        for note in plan.notes
-        if note.subject == subject and (note.why in LEFT_OVER or note.why in (Why.PENDING, Why.NEEDS_RESTART))
+        note.why.value for note in plan.notes if note.subject == subject and note.why in LEFT_OVER | WAITING
     )
     return ", ".join((*(f"to {action}" for action in actions), *whys)) or "as hosts.yml says"
 

@@ -62,7 +62,7 @@ HELP: Mapping[str, str] = {
     "yes": "do not ask before changing something",
     "jobs": "work on at most this many guests side by side (default: 4)",
     "restart": "also do what needs a restart of a running guest; without it such changes stay pending",
-    "detailed_exitcode": "exit 2 instead of 0 when there is something to change",
+    "detailed_exitcode": "exit 2 instead of 0 when something is changed, or is not as hosts.yml says",
 }
 
 SHORT: Mapping[str, str] = {"yes": "y"}

@@ -23,7 +23,7 @@ class FleetProgram(Program):
         try:
             super().parse_tasks()
         except ParseError as error:
-            raise Exit(f"{error}{self._nearest(str(error))}", ExitCode.USAGE) from None
+            raise Exit(f"{error}{self._nearest(error)}", ExitCode.USAGE) from None
         except ValueError as error:  # Invoke converts `--jobs x` with a bare int()
             raise Exit(f"wrong value of an option: {error}", ExitCode.USAGE) from None
 
@@ -38,23 +38,26 @@ class FleetProgram(Program):
             flush_stdout()
             raise
         except ParseError as error:
-            raise Exit(f"{error}{self._nearest(str(error))}", ExitCode.USAGE) from None
+            raise Exit(f"{error}{self._nearest(error)}", ExitCode.USAGE) from None
 
-    def _nearest(self, message: str) -> str:
-        """What may have been meant by the word that the message quotes, as text to append."""
+    def _nearest(self, error: ParseError) -> str:
+        """What may have been meant by the word that the error quotes, as text to append."""
         from difflib import get_close_matches
 
+        message, context = str(error), error.context
         quoted = message.split("'")
         word = quoted[1] if len(quoted) > 2 and message.startswith("No idea what") else ""
-        near = get_close_matches(word, set(self._words()), n=3)
-        hint = f" Did you mean {' or '.join(near)}?" if near else ""
-        return hint or "\n`inv --list` shows all tasks, `inv --help TASK` the options of one."
+        options = [flag for flag in context.flags if flag.startswith("--")] if context else []
+        near = get_close_matches(word, options if word.startswith("-") else set(self._tasks()), n=3)
+        if near:
+            return f" Did you mean {' or '.join(near)}?"
+        if context and context.name and word.startswith("-"):
+            return f"\n`inv --help {context.name}` shows the options of {context.name}."
+        return "\n`inv --list` shows all tasks, `inv --help TASK` the options of one."
 
-    def _words(self) -> Iterator[str]:
-        """Every word that the command line knows: tasks, and the options of tasks."""
+    def _tasks(self) -> Iterator[str]:
         for context in self.parser.contexts.values():
             yield from (word for word in (context.name, *context.aliases) if word)
-            yield from (flag for flag in context.flags if flag.startswith("--"))
 
 
 def take_over() -> None:

@@ -9,21 +9,24 @@ from fleet.core.errors import ExitCode, Refused, UsageError
 from fleet.tasks.cli import Options, confirm, inventory_path, task
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from fleet.converge import Facts
     from fleet.core.plan import Plan
+    from fleet.core.probe import Probe
     from fleet.domains.guests.spec import Container
     from fleet.inventory import Inventory
     from fleet.run import Planner, Run
 
 _SELECTION = ("inventory", "limit", "exclude")
+_RUN = ("check", "diff", "commands", "json", "yes", "detailed_exitcode")
 
 
 @task(
     *_SELECTION,
-    "commands",
-    "json",
+    *_RUN,
+    "jobs",
     "restart",
-    "detailed_exitcode",
     help={"out": "save the plan to this file; `inv apply FILE` runs exactly that, or refuses as stale"},
 )
 def plan(options: Options, out: str = "") -> int:
@@ -50,9 +53,7 @@ def plan(options: Options, out: str = "") -> int:
     return _shown(made, options)
 
 
-@task(
-    "inventory", "commands", "json", "yes", "jobs", help={"file": "a plan that `inv plan --out FILE` saved"}
-)
+@task("inventory", *_RUN, "jobs", help={"file": "a plan that `inv plan --out FILE` saved"})
 def apply(options: Options, file: str) -> int:
     """Run exactly the steps of a saved plan; refuse if the host or hosts.yml has changed since."""
     from dataclasses import replace
@@ -62,37 +63,25 @@ def apply(options: Options, file: str) -> int:
     saved = load(Path(file))
     selection = replace(options, limit=saved.limit, exclude=saved.exclude, restart=saved.restart)
     inventory = _load(options)
-    return _execute(inventory, f"apply {file}", _planner(inventory, selection), options, saved.plan)
+    planner = _planner(inventory, selection)
+    return _plan_and_execute(
+        inventory, f"apply {file}", planner, options, _as_declared(selection), saved=saved.plan
+    )
 
 
-@task(
-    *_SELECTION,
-    "check",
-    "diff",
-    "commands",
-    "json",
-    "yes",
-    "jobs",
-    "restart",
-    "detailed_exitcode",
-    name="all",
-)
+@task(*_SELECTION, *_RUN, "jobs", "restart", name="all")
 def all_(options: Options) -> int:
     """Make the host match hosts.yml: storage, then containers; nothing is ever recreated or destroyed."""
     inventory = _load(options)
-    return _plan_and_execute(inventory, "provision.all", _planner(inventory, options), options)
+    planner = _planner(inventory, options)
+    return _plan_and_execute(inventory, "provision.all", planner, options, _as_declared(options))
 
 
 @task(
     "inventory",
-    "check",
-    "diff",
-    "commands",
-    "json",
-    "yes",
+    *_RUN,
     "jobs",
     "restart",
-    "detailed_exitcode",
     help={"name": "a container of hosts.yml; any selector of --limit will do"},
 )
 def one(options: Options, name: str) -> int:
@@ -101,15 +90,13 @@ def one(options: Options, name: str) -> int:
 
     inventory = _load(options)
     chosen = replace(options, limit=(name,))
-    return _plan_and_execute(inventory, f"provision.one {name}", _planner(inventory, chosen), chosen)
+    planner = _planner(inventory, chosen)
+    return _plan_and_execute(inventory, f"provision.one {name}", planner, chosen, _as_declared(chosen))
 
 
 @task(
     "inventory",
-    "check",
-    "commands",
-    "json",
-    "yes",
+    *_RUN,
     help={"name": "a container of hosts.yml that exists on the host"},
 )
 def adopt(options: Options, name: str) -> int:
@@ -123,15 +110,13 @@ def adopt(options: Options, name: str) -> int:
     def planner(facts: Facts) -> Plan:
         return join(facts.guests.node, [plan_adopt(want, facts.guests)])
 
-    return _plan_and_execute(inventory, f"provision.adopt {name}", planner, options)
+    reached = f"fleet manages {want.name}; what hosts.yml changes on it: inv plan --limit {want.name}"
+    return _plan_and_execute(inventory, f"provision.adopt {name}", planner, options, reached)
 
 
 @task(
     "inventory",
-    "check",
-    "commands",
-    "json",
-    "yes",
+    *_RUN,
     help={
         "name": "a container of hosts.yml that fleet manages",
         "allow-destroy": "the name once more: the word without which nothing is destroyed",
@@ -141,17 +126,28 @@ def adopt(options: Options, name: str) -> int:
 def destroy(options: Options, name: str, allow_destroy: str = "", stop: bool = False) -> int:
     """Destroy one container and its volumes; needs --allow-destroy=NAME, refuses foreign ones."""
     from fleet.core.plan import join
-    from fleet.domains.guests import plan_destroy
+    from fleet.domains.guests import plan_destroy, snapshots_probe
 
     inventory = _load(options)
     want = _named(inventory, name)
     if allow_destroy != want.name:
         raise Refused(f"destroying {want.name} and its data needs your word: --allow-destroy={want.name}")
 
-    def planner(facts: Facts) -> Plan:
-        return join(facts.guests.node, [plan_destroy(want, facts.guests, stop=stop)])
+    probe = snapshots_probe(want.vmid)
 
-    return _plan_and_execute(inventory, f"provision.destroy {name}", planner, options)
+    def planner(facts: Facts) -> Plan:
+        part = plan_destroy(
+            want,
+            facts.guests,
+            stop=stop,
+            snapshots=facts.more[probe.name].text.split(),
+            storages=facts.storage.storages,
+        )
+        return join(facts.guests.node, [part])
+
+    reached = f"{want.name} is gone; hosts.yml still has it, so provision.all makes it anew"
+    what = f"provision.destroy {name}"
+    return _plan_and_execute(inventory, what, planner, options, reached, more=(probe,))
 
 
 @task(*_SELECTION, "json")
@@ -208,19 +204,47 @@ def _planner(inventory: Inventory, options: Options) -> Planner:
     )
 
 
-def _plan_and_execute(inventory: Inventory, what: str, planner: Planner, options: Options) -> int:
+def _as_declared(options: Options) -> str:
+    """What is so after a run that leaves nothing to do."""
+    from fleet.render.run import AS_DECLARED
+
+    return "what was chosen is as hosts.yml says" if options.limit or options.exclude else AS_DECLARED
+
+
+def _plan_and_execute(
+    inventory: Inventory,
+    what: str,
+    planner: Planner,
+    options: Options,
+    reached: str,
+    *,
+    saved: Plan | None = None,
+    more: Sequence[Probe] = (),
+) -> int:
+    """Make the plan, or take the saved one; show it and, unless --check, run it. The exit code.
+
+    `reached`: what is so once all is done. `more`: probes whose answers the planner needs, too.
+    """
     from fleet.converge import gather
-    from fleet.run import connected
+    from fleet.run import connected, refuse_stale
 
     if not options.check:
-        return _execute(inventory, what, planner, options)
+        return _execute(inventory, what, planner, options, reached, saved, more)
     with connected(inventory) as shell:
-        made = planner(gather(shell, inventory))
+        made = planner(gather(shell, inventory, more))
+    if saved is not None:
+        refuse_stale(saved, made)
     return _shown(made, options)
 
 
 def _execute(
-    inventory: Inventory, what: str, planner: Planner, options: Options, saved: Plan | None = None
+    inventory: Inventory,
+    what: str,
+    planner: Planner,
+    options: Options,
+    reached: str,
+    saved: Plan | None,
+    more: Sequence[Probe],
 ) -> int:
     from fleet.render.lines import counted
     from fleet.run import execute
@@ -231,22 +255,32 @@ def _execute(
         if made:
             confirm(f"Run {counted(len(made.steps), 'step')} on {made.node}?", options)
 
-    run = execute(inventory, what, planner, jobs=options.jobs, agree=agree, saved=saved)
-    _show_run(run, options)
-    if run.plan and run.exit_code == ExitCode.DONE and options.detailed_exitcode:
+    run = execute(
+        inventory,
+        what,
+        planner,
+        jobs=options.jobs,
+        agree=agree,
+        waits=not options.yes,
+        saved=saved,
+        more=more,
+    )
+    _show_run(run, options, reached)
+    changes = bool(run.plan) or run.left.differs
+    if changes and run.exit_code == ExitCode.DONE and options.detailed_exitcode:
         return ExitCode.CHANGES_PENDING
     return run.exit_code
 
 
 def _shown(made: Plan, options: Options) -> int:
-    """Show a plan that is not run; 2 with --detailed-exitcode where there is something to do."""
+    """Show a plan that is not run; 2 with --detailed-exitcode where the host is not as hosts.yml says."""
     if options.json:
         from fleet.planfile import plan_data
 
         _print_json(plan_data(made))
     else:
         _show(made, options)
-    return ExitCode.CHANGES_PENDING if made and options.detailed_exitcode else ExitCode.DONE
+    return ExitCode.CHANGES_PENDING if made.differs and options.detailed_exitcode else ExitCode.DONE
 
 
 def _show(made: Plan, options: Options, *, details: bool = True) -> None:
@@ -256,7 +290,7 @@ def _show(made: Plan, options: Options, *, details: bool = True) -> None:
     show(plan_lines(made, commands=options.commands, details=details))
 
 
-def _show_run(run: Run, options: Options) -> None:
+def _show_run(run: Run, options: Options, reached: str) -> None:
     from fleet.render.run import run_data, run_lines
 
     if options.json:
@@ -264,7 +298,7 @@ def _show_run(run: Run, options: Options) -> None:
     elif run.plan:
         from fleet.render.lines import show
 
-        show(run_lines(run.results, run.left, run.seconds))
+        show(run_lines(run.results, run.left, run.seconds, reached))
 
 
 def _print_json(data: object) -> None:

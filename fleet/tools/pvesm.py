@@ -39,6 +39,14 @@ def parse_storage_cfg(text: str) -> dict[str, StorageEntry]:
     return entries
 
 
+def dataset(volid: str, storages: Mapping[str, StorageEntry]) -> str | None:
+    """The ZFS dataset that a volume is; None where its storage is no zfspool."""
+    storage, _, name = volid.partition(":")
+    entry = storages.get(storage)
+    pool = entry.options.get("pool") if entry and entry.type == "zfspool" else None
+    return f"{pool}/{name.rpartition('/')[2]}" if pool else None
+
+
 def add(type_: str, id_: str, options: Iterable[tuple[str, str]]) -> Command:
     """`pvesm add`."""
     return command("pvesm", "add", type_, id_, *_words(options))

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from fleet.core.probe import Answer, compose, split
+from fleet.core.probe import Answer, compose, split, split_files
 from fleet.domains.guests import probes, read
 
 MARK = "fleet-mark"
@@ -71,3 +71,34 @@ def test_a_text_is_never_older_than_its_digest() -> None:
 
 def test_a_bridge_of_open_vswitch_is_a_bridge(node: dict[str, Answer]) -> None:
     assert "vmbr7" in read(node, MARK).bridges
+
+
+def test_what_a_container_was_started_with_is_what_was_kept_else_what_proxmox_wrote_at_its_start(
+    tmp_path: Path,
+) -> None:
+    unix = tmp_path / "unix"
+    unix.write_text(
+        "".join(
+            f"0000000000000000: 00000002 00000000 00010000 0001 01 {vmid}7 @/var/lib/lxc/{vmid}/command\n"
+            for vmid in (100, 101, 102)
+        )
+    )
+    for vmid, text in ((100, "lxc.arch = amd64\nlxc.rootfs.path = /x\nlxc.cap.drop = a\n"), (101, "none\n")):
+        (tmp_path / f"lxc/{vmid}").mkdir(parents=True)
+        (tmp_path / f"lxc/{vmid}/config").write_text(text)
+    (tmp_path / "lxc-101-1017").write_text("lxc.rootfs.path = /y\nlxc.cap.drop = b")
+    (tmp_path / "lxc-100-6").write_text("lxc.rootfs.path = /y\nlxc.cap.drop = of another start\n")
+    (started,) = (probe for probe in probes(()) if probe.name == "started")
+    for awk in AWKS:
+        script = (
+            compose([started], MARK)
+            .replace("/proc/net/unix", str(unix))
+            .replace("/run/fleet", str(tmp_path))
+            .replace('"/var/lib/lxc/', f'"{tmp_path}/lxc/')
+            .replace("awk ", "busybox awk " if awk == "busybox" else f"{awk} ")
+        )
+        done = subprocess.run(["sh", "-c", script], capture_output=True, text=True, check=True, timeout=30)
+        assert split_files(split(done.stdout, MARK)["started"].text, MARK) == {
+            "100": "lxc.cap.drop = a\n",
+            "101": "lxc.cap.drop = b\n",
+        }, awk

@@ -12,6 +12,7 @@ from fleet.domains.guests import plan, plan_adopt, plan_destroy, unmanaged
 from fleet.domains.guests.compare import new_volume
 from fleet.domains.guests.facts import GuestFacts
 from fleet.domains.guests.spec import Container, Mount
+from fleet.tools.pvesm import parse_storage_cfg
 from tests.builders import CONF, GIB, bind, container, facts, guest, volume
 
 DIGEST = "0" * 40
@@ -290,6 +291,55 @@ def test_raw_lines_are_left_where_hosts_yml_is_silent_and_set_where_it_is_not() 
     assert only_step(planned(container(raw=()), found)).because[0].was == "lxc.cap.drop: x"
 
 
+NET = "lxc.net.0.type = veth\nlxc.net.0.veth.pair = veth100i0\nlxc.net.0.name = eth0\n"
+DROP = "lxc.cap.drop = sys_boot\n"
+
+
+@pytest.mark.parametrize(
+    ("started", "waits"),
+    [
+        (NET + DROP, False),
+        (NET + DROP + "lxc.cgroup2.cpuset.cpus = 0-1\n", False),
+        (f"lxc.init.cmd = /srv/run\n{NET}lxc.environment.runtime = A=b\n{DROP}", False),
+        (None, False),
+        (NET, True),
+        (NET + "lxc.cap.drop = sys_time\n", True),
+        (NET + "lxc.cap.drop = sys_time\n" + DROP, True),
+        (NET + DROP + "lxc.cap.drop = sys_time\nlxc.cgroup2.cpuset.cpus = 0-1\n", True),
+    ],
+)
+def test_raw_lines_that_a_running_container_was_not_started_with_wait_for_a_restart(
+    started: str | None, waits: bool
+) -> None:
+    want = container(raw=("lxc.cap.drop: sys_boot",))
+    found = facts(guest(CONF + "lxc.cap.drop: sys_boot\n", started=started))
+    part = planned(want, found)
+    assert part.steps == ()
+    assert [why for why, _ in said(part)] == [Why.PENDING if waits else Why.UNCHANGED]
+    assert [step.action for step in planned(want, found, restart=True).steps] == ["restart"] * waits
+
+
+@pytest.mark.parametrize(
+    ("started", "waits"), [(NET, False), (NET + "lxc.cgroup2.cpuset.cpus = 0\n", False), (NET + DROP, True)]
+)
+def test_raw_lines_that_are_gone_wait_for_a_restart_and_proxmoxs_own_do_not(
+    started: str, waits: bool
+) -> None:
+    part = planned(container(raw=()), facts(guest(started=started)))
+    assert [why for why, _ in said(part)] == [Why.PENDING if waits else Why.UNCHANGED]
+
+
+def test_raw_lines_of_which_hosts_yml_says_nothing_wait_for_nothing() -> None:
+    found = facts(guest(CONF + "lxc.cap.drop: sys_boot\n", started=NET))
+    assert said(planned(container(), found)) == [(Why.UNCHANGED, "running, as hosts.yml says")]
+
+
+def test_raw_lines_taken_back_before_the_restart_need_none() -> None:
+    found = facts(guest(CONF + "lxc.cap.drop: sys_time\n", started=NET + DROP))
+    part = planned(container(raw=("lxc.cap.drop: sys_boot",)), found, restart=True)
+    assert [(step.action, step.impact) for step in part.steps] == [("update", Impact.NONE)]
+
+
 IMAGE = (
     CONF.replace("type=veth", "host-managed=1,type=veth")
     + "cmode: console\nentrypoint: /srv/run --all\nlxc.environment.runtime: PATH=/bin\n"
@@ -405,17 +455,25 @@ def test_a_new_volume_has_a_call_of_its_own_for_a_call_that_fails_would_lose_it(
     ]
 
 
-@pytest.mark.parametrize("lifted", ["0", None])
-def test_protection_is_taken_off_before_the_mounts_that_it_guards_change(lifted: str | None) -> None:
+def test_protection_is_taken_off_before_the_mounts_that_it_guards_change() -> None:
     found = facts(guest(CONF + "protection: 1\n"))
-    step = only_step(planned(container(config={"protection": lifted}, mounts=(bind(),)), found))
-    off = "--protection 0" if lifted else "--delete protection"
-    assert words(step) == [f"pct set 100 {off} --digest {DIGEST}", "pct set 100 --mp0 /data,mp=/data"]
+    step = only_step(planned(container(config={"protection": "0"}, mounts=(bind(),)), found))
+    assert words(step) == [
+        f"pct set 100 --protection 0 --digest {DIGEST}",
+        "pct set 100 --mp0 /data,mp=/data",
+    ]
 
 
-def test_mounts_of_a_protected_container_are_said_and_the_rest_is_done() -> None:
+def test_protection_that_somebody_set_stays_where_hosts_yml_is_silent() -> None:
+    assert planned(container(), facts(guest(CONF + "protection: 1\n"))).steps == ()
+    step = only_step(planned(container(config={"protection": "0"}), facts(guest(CONF + "protection: 1\n"))))
+    assert words(step) == [f"pct set 100 --protection 0 --digest {DIGEST}"]
+
+
+@pytest.mark.parametrize("declared", ["1", None])
+def test_mounts_of_a_protected_container_are_said_and_the_rest_is_done(declared: str | None) -> None:
     found = facts(guest(CONF + "protection: 1\n"))
-    part = planned(container(config={"protection": "1", "memory": "2048"}, mounts=(bind(),)), found)
+    part = planned(container(config={"protection": declared, "memory": "2048"}, mounts=(bind(),)), found)
     assert words(only_step(part)) == [f"pct set 100 --memory 2048 --digest {DIGEST}"]
     assert [note.why for note in part.notes] == [Why.BY_HAND]
     assert "protection: 0" in part.notes[0].text
@@ -475,6 +533,33 @@ def test_destroying_names_what_is_lost() -> None:
     step = only_step(plan_destroy(container(), facts(guest(running=False)), stop=False))
     assert step.impact is Impact.DESTROYS_DATA
     assert [each.was for each in step.because] == ["guests:subvol-100-disk-0,size=8G"]
+
+
+def test_destroying_names_the_snapshots_that_are_lost_too() -> None:
+    text = (
+        CONF
+        + "mp0: docker:subvol-100-disk-0,mp=/docker\n\n[before]\nhostname: web\n\n[later]\nhostname: web\n"
+    )
+    step = only_step(
+        plan_destroy(
+            container(),
+            facts(guest(text, running=False)),
+            stop=False,
+            snapshots=[
+                "tank/guests/subvol-100-disk-0@later",
+                "tank/guests/subvol-100-disk-0@fleet-daily-1",
+                "tank/guests/subvol-1100-disk-0@theirs",
+                "old/guests/subvol-100-disk-0@theirs",
+            ],
+            storages=parse_storage_cfg(
+                "zfspool: guests\n\tpool tank/guests\n\ndir: docker\n\tpath /docker\n"
+            ),
+        )
+    )
+    assert [(each.key, each.was) for each in step.because][2:] == [
+        ("snapshots", "before, later"),
+        ("snapshots of tank/guests/subvol-100-disk-0", "fleet-daily-1, later"),
+    ]
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ CASE/hosts.yml      what is wanted
 CASE/options        words of the command line (--restart, --limit web), if any
 CASE/host/lxc/ID.conf, qemu-server/ID.conf, storage.cfg, vmlist      Proxmox's own files
 CASE/host/running   a line `ID` for each container that runs
+CASE/host/started/ID.config          what LXC started it with, from the line after lxc.rootfs.path on
 CASE/host/datasets  lines `NAME PROPERTY VALUE` as `zfs get -Hp` prints them, `owner NAME UID GID MODE`
 CASE/host/templates, index, missing, bridges                         a line for each
 CASE/plan.txt       the plan with its commands; FLEET_GOLDEN=write writes it anew
@@ -65,6 +66,10 @@ def _facts(host: Path, inventory: Inventory) -> Facts:
         ),
         "vmlist": _text(host / "vmlist", '{"ids": {}}'),
         "running": running,
+        "started": "".join(
+            f"{MARK} file {path.stem}\n{path.read_text(encoding='utf-8')}"
+            for path in sorted((host / "started").glob("*.config"))
+        ),
         "node": "pve\npve-container 6.1.10\nmemory 33554432\n"
         + "".join(f"/sys/class/net/{bridge}/bridge\n" for bridge in bridges),
         "missing": _text(host / "missing"),

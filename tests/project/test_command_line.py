@@ -83,12 +83,23 @@ def test_listing_the_tasks_takes_less_than_a_quarter_second_more_than_python_its
         (["init", "x", "--folderr", "y"], "--folderr"),
         (["--help", "ini"], "Did you mean init?"),
         (["--xyzzy"], "inv --list"),
+        (["plan", "--diffs"], "'--diffs' is! Did you mean --diff?\n"),
+        (["inventory.schema", "--json"], "is!\n`inv --help inventory.schema` shows the options of"),
     ],
 )
 def test_wrong_usage_exits_64_and_says_what_is_near(words: list[str], says: str) -> None:
     done = inv(*words)
     assert (done.returncode, done.stdout) == (ExitCode.USAGE, "")
     assert says in done.stderr
+
+
+def test_options_are_the_same_words_for_every_task_that_changes_the_node() -> None:
+    takes = {name: set(each.common) for name, each in tasks(namespace)}
+    every = {"inventory", "check", "diff", "commands", "json", "yes", "detailed_exitcode"}
+    for name in ("plan", "apply", "provision.all", "provision.one", "provision.adopt", "provision.destroy"):
+        assert every <= takes[name], name
+    assert takes["plan"] == takes["provision.all"]
+    assert "jobs" in takes["apply"]
 
 
 def test_a_number_that_is_none_exits_64_without_a_traceback(tmp_path: Path) -> None:

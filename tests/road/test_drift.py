@@ -11,7 +11,7 @@ import pytest
 from fleet.converge import gather, make_plan
 from fleet.core.command import command
 from fleet.core.errors import StalePlan
-from fleet.core.plan import Plan
+from fleet.core.plan import Plan, Why
 from fleet.host.apply import Result, Watcher, apply
 from fleet.host.guarded import Outcome
 from fleet.inventory import Inventory
@@ -171,3 +171,23 @@ def test_a_restart_that_somebody_did_is_not_done_again(node: World, tmp_path: Pa
     plan, results = then(waiting, node, hand, restart=True)
     assert [step.action for step in plan.steps] == ["restart"]
     assert results["containers.web.restart"].outcome is Outcome.SKIPPED
+
+
+def test_a_raw_line_of_a_running_guest_waits_until_its_restart(node: World, tmp_path: Path) -> None:
+    def wanted(**settings: str) -> Inventory:
+        web = fleets.guest(100, raw=["lxc.cap.drop: sys_boot"], **settings)
+        return fleets.read(tmp_path, fleets.fleet({"web": web, "db": fleets.guest(101)}))
+
+    def waiting(inventory: Inventory) -> list[tuple[str, str]]:
+        notes = [note for note in operator.plan(inventory).notes if note.why is Why.PENDING]
+        return [(note.subject, note.differences[0].key) for note in notes]
+
+    operator.apply(wanted())
+    assert waiting(wanted()) == [("web (100)", "raw")]
+    restarted = operator.apply(wanted(), restart=True)
+    assert [(result.step.id, result.outcome) for result in restarted.results] == [
+        ("containers.web.restart", Outcome.DONE)
+    ]
+    mounted = wanted(mp0="/data,mp=/data")
+    operator.apply(mounted)  # plugged into the running container
+    assert waiting(mounted) == []

@@ -194,6 +194,7 @@ def test_a_saved_plan_is_run_once_and_then_refused_as_stale(node: World, inv: In
     done = inv("apply", "saved.json", "--yes", code=6)
     assert "the plan is stale, nothing was changed: guest 100 changed since; plan again" in done.stderr
     inv("plan", "--out", "saved.json")
+    assert "memory: 256 -> 512" in inv("apply", "saved.json", "--check", "--detailed-exitcode", code=2).stdout
     inv("apply", "saved.json", "--yes")
     assert "memory: 512\n" in node.config(100)
     inv("apply", "saved.json", "--yes", code=6)
@@ -240,12 +241,51 @@ def test_destroy_refuses_until_every_word_is_said(node: World, inv: Inv) -> None
     unmanaged = inv("provision.destroy", "foreign", "--allow-destroy=foreign", "--yes", code=6)
     assert "does not manage it" in unmanaged.stderr
     node.run("pct set 101 --protection 1")
+    inv("provision.all", "--yes", "--limit", "db")
     assert "protection" in inv("provision.destroy", "db", "--allow-destroy=db", "--yes", code=6).stderr
     assert "did you mean web?" in inv("provision.destroy", "wep", "--allow-destroy=wep", code=64).stderr
     assert node.volumes() == volumes
-    inv("provision.destroy", "web", "--allow-destroy=web", "--stop", "--yes")
+    node.run("pct snapshot 100 before; zfs snapshot tank/guests/subvol-100-disk-0@mine")
+    gone = inv("provision.destroy", "web", "--allow-destroy=web", "--stop", "--yes")
+    assert "snapshots: before -> (not set)" in gone.stdout
+    assert "snapshots of tank/guests/subvol-100-disk-0: before, mine -> (not set)" in gone.stdout
+    assert gone.stdout.endswith("web is gone; hosts.yml still has it, so provision.all makes it anew\n")
     assert node.names() == {101: "db", 200: "foreign"}
     assert volumes - node.volumes() == {"tank/guests/subvol-100-disk-0"}
+
+
+def test_a_question_that_waits_keeps_nobody_from_the_node_and_is_stale_once_it_changed(
+    node: World, inv: Inv
+) -> None:
+    inv.write({**TWO, "web": fleets.guest(100, memory=512)})
+
+    def answered(meanwhile: Callable[[], object]) -> tuple[int, str]:
+        terminal, stdin = os.openpty()
+        run = subprocess.Popen(
+            [INV, "provision.all"],
+            cwd=inv.folder,
+            stdin=stdin,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+        )
+        assert run.stderr
+        asked = b""
+        while b"[y/N]" not in asked:
+            asked += (more := os.read(run.stderr.fileno(), 4096))
+            assert more, asked.decode()
+        meanwhile()
+        os.write(terminal, b"y\n")
+        _, err = run.communicate(timeout=60)
+        os.close(terminal)
+        os.close(stdin)
+        return run.returncode, err.decode()
+
+    code, err = answered(lambda: inv("provision.adopt", "web", "--yes"))
+    assert (code, "done        web (100): update" in err) == (0, True), err
+    inv.write({**TWO, "web": fleets.guest(100, memory=600)})
+    code, err = answered(lambda: inv("provision.all", "--yes"))
+    assert code == 6
+    assert "the plan is stale, nothing was changed: guest 100 changed since; plan again" in err
 
 
 def test_nothing_is_done_without_an_answer_where_nobody_can_be_asked(node: World, inv: Inv) -> None:
@@ -258,6 +298,7 @@ def test_a_guest_without_the_tag_is_left_until_it_is_adopted(node: World, inv: I
     node.run("pct set 100 --tags front")
     inv.write({**TWO, "web": fleets.guest(100, memory=512, tags="front")})
     assert "inv provision.adopt web" in inv("provision.all", "--yes", code=6).stdout
+    assert "pve: nothing to do" in inv("plan", "--detailed-exitcode", code=2).stdout
     assert "memory: 256" in node.config(100)
     inv("provision.adopt", "web", "--yes")
     assert "tags: fleet;front\n" in node.config(100)

@@ -69,8 +69,9 @@ class Host:
     def ask(self, script: str) -> tuple[int, str]:
         """Exit code and stdout of a script that has the functions."""
         moved = prelude()
-        for path in ("/etc/pve", "/proc/net/unix", "/run/lock/lxc"):
+        for path in ("/etc/pve", "/proc/net/unix", "/run/lock/lxc", "/run/fleet"):
             moved = moved.replace(path, f"{self.folder}{path}")
+        moved = moved.replace('"/var/lib/lxc/', f'"{self.folder}/var/lib/lxc/')  # sockets keep their names
         done = subprocess.run(
             ["sh", "-c", f"{moved}\n{script}"],
             env={**os.environ, "PATH": f"{self.folder}/bin:{os.environ['PATH']}"},
@@ -319,6 +320,25 @@ def test_writing_raw_lines_changes_nothing_else(host: Host, text: str, lines: tu
         before.unread,
     )
     assert host.holds("fleet_raw_is", "100", "\n".join(lines))
+
+
+def test_what_a_running_container_was_started_with_is_kept_before_its_raw_lines_change(host: Host) -> None:
+    config = host.folder / "var/lib/lxc/100/config"
+    config.parent.mkdir(parents=True)
+    unix = host.folder / "proc/net/unix"
+    kept = host.folder / "run/fleet"
+
+    def change(inode: int, started: str) -> dict[str, str]:
+        unix.write_text(f"0: 00000002 00000000 00010000 0001 01 {inode} @/var/lib/lxc/100/command\n")
+        config.write_text(started)
+        host.write("hostname: web\n")
+        assert host.holds("fleet_raw", "100", "lxc.cap.drop: a")
+        return {path.name: path.read_text() for path in kept.glob("lxc-*")}
+
+    assert change(21, "as started") == {"lxc-100-21": "as started"}
+    assert change(21, "written anew by pct set") == {"lxc-100-21": "as started"}
+    assert change(22, "started again") == {"lxc-100-22": "started again"}
+    unix.write_text("")
 
 
 def test_raw_lines_are_not_written_past_a_lock(host: Host) -> None:

@@ -313,7 +313,7 @@ def test_every_text_of_hosts_yml_reaches_the_hosts_configuration_unchanged(
     world: World, prepared: State, tmp_path: Path, description: str, path: str, raw: str
 ) -> None:
     world.restore(prepared)
-    texts = {"description": description, "mp2": f"/data,mp={path}", "raw": [f"lxc.log.syslog: {raw}"]}
+    texts = {"description": description, "mp2": f"/data,mp={path}", "raw": [f"lxc.log.file: {raw}"]}
     data = fleets.fleet({"web": fleets.guest(100, **texts, started=False)})
     inventory = fleets.read(tmp_path, data)
     operator.settle(inventory)

@@ -23,9 +23,9 @@ from fleet.tools.sizes import parse_size, print_size
 
 TAG = "fleet"
 
-#: Keys that hosts.yml does not rule when it is silent about them: generated, or somebody's notes.
+#: Keys that hosts.yml does not rule when it is silent about them: generated, or somebody's notes and guard.
 _LEFT_ALONE = frozenset(
-    {"arch", "ostype", "description", "lock", "parent", "snaptime", "template", "unprivileged"}
+    {"arch", "ostype", "description", "lock", "parent", "protection", "snaptime", "template", "unprivileged"}
 )
 
 #: Keys that an OCI image brings along (pve-facts 10, 9.1): without them what is in it does not start.
@@ -264,8 +264,8 @@ def _other_kind(slot: str, mount: Mount, config: Config) -> Difference | None:
 
 def _protected(want: Container, config: Config) -> bool:
     """True if protection is on and stays on; where hosts.yml takes it off, it goes first."""
-    on = normal("protection", config.current.get("protection")) == "1"
-    return on and normal("protection", want.config.get("protection")) == "1"
+    on = config.current.get("protection")
+    return "1" == normal("protection", on) == normal("protection", want.config.get("protection", on))
 
 
 def _kept_by_protection(change: Change) -> Difference:

@@ -22,6 +22,7 @@ class Guest:
     config: Config
     running: bool
     socket: str = ""  # of a running container: the inode of its command socket, another after each start
+    started: str | None = None  # what LXC started it with: its lines after lxc.rootfs.path; None: not known
 
     @property
     def name(self) -> str:
@@ -74,6 +75,24 @@ _READ_RUNNING = r"""
 awk '$NF ~ "^@/var/lib/lxc/[0-9]+/command$" && $4 == "00010000" { print $NF, $7 }' /proc/net/unix
 for pid in /run/qemu-server/*.pid; do [ ! -e "$pid" ] || echo "$pid"; done"""
 
+# What LXC was started with. Proxmox writes the file anew at each `pct set`, too; fleet_raw keeps the old one.
+_READ_STARTED = r"""
+awk '$NF ~ "^@/var/lib/lxc/[0-9]+/command$" && $4 == "00010000" { print $NF, $7 }' /proc/net/unix |
+LC_ALL=C awk -v mark="$FLEET_MARK" '{
+  split($1, part, "/")
+  file = "/run/fleet/lxc-" part[5] "-" $2
+  if ((got = (getline line < file)) < 0) {
+    file = "/var/lib/lxc/" part[5] "/config"
+    got = (getline line < file)
+  }
+  for (ours = 0; got > 0; got = (getline line < file)) {
+    if (ours) print line
+    else if (line ~ /^lxc\.rootfs\.path/) { ours = 1; print mark " file " part[5] }
+  }
+  close(file)
+}'
+"""
+
 _READ_NODE = r"""hostname
 dpkg-query -W -f '${Package} ${Version}\n' pve-container
 awk '$1 == "MemTotal:" { print "memory", $2 }' /proc/meminfo
@@ -92,9 +111,15 @@ def probes(paths: Iterable[str]) -> tuple[Probe, ...]:
         Probe("guests", _READ_GUESTS),
         Probe("vmlist", "cat /etc/pve/.vmlist"),
         Probe("running", _READ_RUNNING),
+        Probe("started", _READ_STARTED),
         Probe("node", _READ_NODE),
         Probe("missing", missing or ":"),
     )
+
+
+def snapshots_probe(vmid: int) -> Probe:
+    """The names of the ZFS snapshots of volumes that could be this guest's."""
+    return Probe("zfs-snapshots-of-guest", f"zfs list -H -o name -t snapshot | grep -e '-{vmid}-[^/@]*@'")
 
 
 def read(answers: Mapping[str, Answer], mark: str) -> GuestFacts:
@@ -105,6 +130,7 @@ def read(answers: Mapping[str, Answer], mark: str) -> GuestFacts:
     listed = re.findall(r"^([0-9a-f]{40})  (.+)$", answers["digests"].text, re.MULTILINE)
     digests = {path: digest for digest, path in listed}
     running = _running(answers["running"].text)
+    started = split_files(answers["started"].text, mark)
     node = answers["node"].text.split("\n")
     guests: dict[int, Guest] = {}
     for path, digest in digests.items():
@@ -112,7 +138,15 @@ def read(answers: Mapping[str, Answer], mark: str) -> GuestFacts:
         if match and path in files:  # else it was destroyed or has migrated in this moment
             vmid, kind = int(match[2]), "lxc" if match[1] == "lxc" else "qemu"
             config = parse_config(files[path], digest)
-            guests[vmid] = Guest(vmid, kind, config, (kind, vmid) in running, running.get((kind, vmid), ""))
+            socket = running.get((kind, vmid))
+            guests[vmid] = Guest(
+                vmid,
+                kind,
+                config,
+                running=socket is not None,
+                socket=socket or "",
+                started=started.get(match[2]) if kind == "lxc" and socket is not None else None,
+            )
     return GuestFacts(
         node=node[0].split(".")[0],
         container_version=_version(answers["node"].text),

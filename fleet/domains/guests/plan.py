@@ -27,7 +27,9 @@ from fleet.domains.guests.compare import TAG, Comparison, compare
 from fleet.domains.guests.facts import Guest, GuestFacts
 from fleet.domains.guests.spec import Container
 from fleet.tools.pct.keys import family, props_of
+from fleet.tools.pct.lxc import raw_in_force
 from fleet.tools.props import TRUE
+from fleet.tools.pvesm import StorageEntry, dataset
 
 
 def plan(
@@ -76,8 +78,18 @@ def plan_adopt(want: Container, facts: GuestFacts) -> Part:
     return Part(steps=(steps.adopt(want, guest),), notes=(Note(steps.subject(want), Why.WARNING, then),))
 
 
-def plan_destroy(want: Container, facts: GuestFacts, *, stop: bool) -> Part:
-    """The steps that destroy one container; Refused where protected, foreign, or running without `stop`."""
+def plan_destroy(
+    want: Container,
+    facts: GuestFacts,
+    *,
+    stop: bool,
+    snapshots: Iterable[str] = (),
+    storages: Mapping[str, StorageEntry] = MappingProxyType({}),
+) -> Part:
+    """The steps that destroy one container; Refused where protected, foreign, or running without `stop`.
+
+    `snapshots`: the ZFS snapshots of the node that could be of its volumes, which are in `storages`.
+    """
     guest = facts.guests.get(want.vmid)
     if guest is None:
         return Part(
@@ -91,7 +103,21 @@ def plan_destroy(want: Container, facts: GuestFacts, *, stop: bool) -> Part:
         raise Refused(f"{want.name}: protection is on; set protection: 0 in hosts.yml and apply that first")
     if guest.running and not stop:
         raise Refused(f"{want.name}: it is running; add --stop to shut it down first")
-    return Part(steps=steps.destroy(want, guest, stop_first=guest.running))
+    zfs = _zfs_snapshots(guest, snapshots, storages)
+    return Part(steps=steps.destroy(want, guest, zfs, stop_first=guest.running))
+
+
+def _zfs_snapshots(
+    guest: Guest, listed: Iterable[str], storages: Mapping[str, StorageEntry]
+) -> Mapping[str, list[str]]:
+    """The names of the snapshots of its volumes, by dataset."""
+    volumes = [value for key, value in guest.config.current.items() if steps.holds_volume(key, value)]
+    datasets = {dataset(value.removeprefix("volume=").split(",")[0], storages) for value in volumes}
+    found: dict[str, list[str]] = {}
+    for of, _, name in sorted(each.partition("@") for each in listed):
+        if of in datasets:
+            found.setdefault(of, []).append(name)
+    return found
 
 
 def unmanaged(facts: GuestFacts, declared: frozenset[int]) -> Part:
@@ -203,11 +229,12 @@ def _converge(
     if found.changes or found.reverts:
         planned.append(steps.update(want, guest, found.changes, found.reverts))
     if want.raw is not None and want.raw != guest.config.raw:
-        planned.append(steps.raw(want, want.raw, guest.config.raw, guest.running, _ids(planned)))
+        waits = guest.running and _raw_in_force(guest, want.raw) != want.raw
+        planned.append(steps.raw(want, want.raw, guest.config.raw, waits, _ids(planned)))
     for growth in found.growths:
         planned.append(steps.grow(want, growth, _ids(planned)))
     yield from planned
-    waiting = tuple(_waiting(guest, found, planned))
+    waiting = tuple(_waiting(want, guest, found, planned))
     needs = (*_ids(planned), *(step for name in _uses(want) for step in providers.get(name, ())))
     if want.started and not guest.running:
         yield steps.start(want, _startup_order(want), needs)
@@ -233,7 +260,9 @@ def _converge(
         yield Note(subject, Why.UNCHANGED, f"{'running' if guest.running else 'stopped'}, as hosts.yml says")
 
 
-def _waiting(guest: Guest, found: Comparison, planned: Iterable[Step]) -> Iterator[Difference]:
+def _waiting(
+    want: Container, guest: Guest, found: Comparison, planned: Iterable[Step]
+) -> Iterator[Difference]:
     """What a restart will change: pending already, or pending once the planned steps have run."""
     changed = {change.key: change.difference for change in found.changes}
     for key in guest.config.waiting:
@@ -241,6 +270,15 @@ def _waiting(guest: Guest, found: Comparison, planned: Iterable[Step]) -> Iterat
             yield Difference(key, guest.config.current.get(key), guest.config.effective(key), Impact.RESTART)
     for step in planned:
         yield from (difference for difference in step.because if difference.impact is Impact.RESTART)
+    if want.raw is not None and want.raw == guest.config.raw:
+        in_force = _raw_in_force(guest, want.raw)
+        if in_force is not None and in_force != want.raw:
+            yield steps.raw_difference(in_force, want.raw, waits=True)
+
+
+def _raw_in_force(guest: Guest, raw: tuple[str, ...]) -> tuple[str, ...] | None:
+    """The raw lines that it was started with, `raw` wherever it can be these; None where nobody knows."""
+    return None if guest.started is None else raw_in_force(guest.started, raw)
 
 
 def _said(want: Container, guest: Guest, found: Comparison) -> Iterator[Note]:

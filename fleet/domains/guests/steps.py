@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from fleet.core.command import Command, Word, command
 from fleet.core.plan import Check, Difference, Impact, Step
@@ -90,16 +90,15 @@ def create(want: Container, template: Word, needs: Iterable[str]) -> Step:
 
 
 def raw(
-    want: Container, lines: tuple[str, ...], was: tuple[str, ...], running: bool, needs: Iterable[str]
+    want: Container, lines: tuple[str, ...], was: tuple[str, ...], waits: bool, needs: Iterable[str]
 ) -> Step:
-    """Writes the container's lxc.* lines, for which pct has no option."""
-    impact = Impact.RESTART if running else Impact.NONE
-    reason = "read by LXC at the next start" if running else "the container is stopped"
+    """Writes the container's lxc.* lines, for which pct has no option. `waits`: it runs with others."""
+    difference = raw_difference(was, lines, waits=waits)
     return Step(
         id=step_id(want, "raw"),
         subject=subject(want),
         action="update",
-        because=(Difference("raw", "\n".join(was) or None, "\n".join(lines) or None, impact, reason),),
+        because=(difference,),
         done=(
             Check(command("fleet_raw_is", str(want.vmid), "\n".join(lines)), "the lxc.* lines are as wanted"),
         ),
@@ -112,10 +111,18 @@ def raw(
             _unlocked(want),
         ),
         do=(command("fleet_raw", str(want.vmid), "\n".join(lines)),),
-        impact=impact,
+        impact=difference.impact,
         needs=tuple(needs),
         order=want.vmid,
     )
+
+
+def raw_difference(was: tuple[str, ...], lines: tuple[str, ...], *, waits: bool) -> Difference:
+    """The lxc.* lines of both sides. `waits`: the container runs with others."""
+    impact, reason = Impact.NONE, "the container is stopped, or runs with them already"
+    if waits:
+        impact, reason = Impact.RESTART, "read by LXC at the next start"
+    return Difference("raw", "\n".join(was) or None, "\n".join(lines) or None, impact, reason)
 
 
 def update(want: Container, guest: Guest, changes: tuple[Change, ...], reverts: tuple[str, ...]) -> Step:
@@ -167,9 +174,7 @@ def _one_by_one(changes: tuple[Change, ...]) -> Iterator[tuple[Change, ...]]:
     of which one key fails writes nothing, not even the volume that it has made for another.
     """
     mounts = any(is_mount(change.key) for change in changes)
-    first = tuple(
-        each for each in changes if mounts and each.key == "protection" and each.value in (None, "0")
-    )
+    first = tuple(each for each in changes if mounts and each.key == "protection" and each.value == "0")
     alone = tuple(each for each in changes if "volume" in each.generated)
     together = tuple(each for each in changes if each not in first and each not in alone)
     yield from (group for group in (first, together, *((each,) for each in alone)) if group)
@@ -266,8 +271,10 @@ def adopt(want: Container, guest: Guest) -> Step:
     )
 
 
-def destroy(want: Container, guest: Guest, *, stop_first: bool) -> tuple[Step, ...]:
-    """Destroys a container that fleet manages, with its volumes."""
+def destroy(
+    want: Container, guest: Guest, zfs: Mapping[str, Sequence[str]], *, stop_first: bool
+) -> tuple[Step, ...]:
+    """Destroys a container that fleet manages, with its volumes. `zfs`: snapshots of these, by dataset."""
     gone = Check(command("fleet_free", str(want.vmid)), "it is gone")
     same = Check(
         command("fleet_digest", str(want.vmid), guest.config.digest),
@@ -276,7 +283,12 @@ def destroy(want: Container, guest: Guest, *, stop_first: bool) -> tuple[Step, .
     volumes = tuple(
         Difference(key, value, None, Impact.DESTROYS_DATA)
         for key, value in sorted(guest.config.current.items())
-        if (key == "rootfs" or family(key) in ("mp", "unused")) and not value.startswith("/")
+        if holds_volume(key, value)
+    )
+    own = [snapshot.name for snapshot in guest.config.snapshots]
+    names = {**({"snapshots": own} if own else {}), **{f"snapshots of {each}": zfs[each] for each in zfs}}
+    snapshots = tuple(
+        Difference(key, ", ".join(each), None, Impact.DESTROYS_DATA) for key, each in names.items()
     )
     stopping = Step(
         id=step_id(want, "stop"),
@@ -292,7 +304,7 @@ def destroy(want: Container, guest: Guest, *, stop_first: bool) -> tuple[Step, .
         id=step_id(want, "destroy"),
         subject=subject(want),
         action="destroy",
-        because=volumes,
+        because=(*volumes, *snapshots),
         done=(gone,),
         expect=(_ours(want), _stopped(want), _unlocked(want))
         if stop_first
@@ -302,6 +314,11 @@ def destroy(want: Container, guest: Guest, *, stop_first: bool) -> tuple[Step, .
         needs=(stopping.id,) if stop_first else (),
     )
     return (stopping, destroying) if stop_first else (destroying,)
+
+
+def holds_volume(key: str, value: str) -> bool:
+    """True where a key of the configuration is a volume, which goes with the container."""
+    return (key == "rootfs" or family(key) in ("mp", "unused")) and not value.startswith("/")
 
 
 def _in_template(path: str) -> bool:

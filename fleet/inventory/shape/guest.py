@@ -99,7 +99,10 @@ class Layer(Section):
     depends_on: Names | None = Field(
         None, description="Guests that have to be up before it; checked against startup."
     )
-    protection: Bool | None = Field(None, description="Whether Proxmox refuses to remove it or its volumes.")
+    protection: Bool | None = Field(
+        None,
+        description="Whether Proxmox refuses to remove it or its volumes; not given: as it is.",
+    )
     unprivileged: Bool | None = Field(
         None, description="Whether root inside is nobody outside (default yes). Fixed at creation."
     )

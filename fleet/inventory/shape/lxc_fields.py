@@ -26,12 +26,15 @@ def _single(line: object) -> str:
     raise ValueError("must be a list of lines like 'lxc.mount.entry: /srv srv none bind'")
 
 
-#: Keys of LXC that Proxmox passes on (pve-facts 1.6).
+#: Keys of LXC that Proxmox passes on (pve-facts 1.6, PVE/LXC/Config.pm); it warns of any other, and drops it.
 _RAW_KEYS = re.compile(
-    r"lxc\.(?:apparmor\.[a-z_.]+|include|arch|uts\.name|signal\.[a-z]+|init\.[a-z]+|pty\.max|console\.[a-z.]+|tty\.max"
-    r"|devtty\.dir|hook\.[a-z.-]+|hook|autodev(?:\.[a-z.]+)?|kmsg|mount\.(?:fstab|entry|auto)|mount|rootfs\.mount|cap\.(?:drop|keep)"
-    r"|seccomp\.(?:profile|[a-z.]+)|selinux\.[a-z.]+|notify\.[a-z.]+|idmap|log\.[a-z]+|start\.[a-z]+|group"
-    r"|environment(?:\.[a-z]+)?|cgroup2\.[a-z0-9_.]+|prlimit\.[a-z]+|net(?:\.[0-9]+)?\.[a-z0-9_.]+|sysctl\.[a-z0-9_.-]+|monitor\.[a-z.]+|no_new_privs)"
+    r"lxc\.(?:apparmor\.(?:profile|allow_incomplete|allow_nesting|raw)|selinux\.context|include|arch|uts\.name"
+    r"|signal\.(?:halt|reboot|stop)|init\.(?:cmd|cwd|uid|gid|groups)|pty\.max|console\.(?:logfile|path)|tty\.max"
+    r"|devtty\.dir|hook\.(?:autodev|pre-start|pre-mount|mount|start|stop|post-stop|clone|destroy|version)|autodev|kmsg"
+    r"|mount\.(?:fstab|entry|auto)|rootfs\.mount|cap\.(?:drop|keep)|seccomp\.(?:profile|notify\.proxy|notify\.cookie)"
+    r"|idmap|log\.(?:level|file)|start\.(?:auto|delay|order)|group|environment(?:\.hooks)?"
+    r"|sysctl\.(?:fs\.mqueue|kernel\.(?:msgmax|msgmnb|msgmni|sem|shmall|shmmax|shmmni|shm_rmid_forced))"
+    r"|cgroup2\.[a-z0-9_.-]+|prlimit\.[a-z0-9_.-]+|net\.[a-z0-9_.-]+)"
 )
 
 

@@ -37,11 +37,11 @@ def _write_lxc_config(vmid: int, config: Config, root: str) -> None:
         ("lxc.arch", keys.get("arch", "amd64")),
         ("lxc.tty.max", keys.get("tty", "2")),
         ("lxc.uts.name", name),
-        ("lxc.rootfs.path", root),
     ]
     if container.unprivileged(config):
         lines += [("lxc.idmap", "u 0 100000 65536"), ("lxc.idmap", "g 0 100000 65536")]
     lines += [("lxc.mount.entry", entry) for entry in (*_mount_entries(config), *_device_entries(config))]
+    lines.append(("lxc.rootfs.path", root))
     for key, net in network.of(config).items():
         number = key.removeprefix("net")
         lines += [

@@ -231,10 +231,11 @@ def attach_device(vmid: int, value: str) -> None:
 
 
 def _attach_entry(vmid: int, entry: str) -> None:
-    from . import guest, linux
+    from . import files, guest, linux
 
-    with open(guest.config_file(vmid), "a", encoding="utf-8") as file:
-        file.write(f"lxc.mount.entry = {entry}\n")
+    with open(guest.config_file(vmid), encoding="utf-8") as file:
+        begin, rootfs, rest = file.read().partition("lxc.rootfs.path")  # the raw lines stay the last ones
+    files.write(guest.config_file(vmid), f"{begin}lxc.mount.entry = {entry}\n{rootfs}{rest}".encode())
     if int(_ask(f"pid {vmid}")) == 1:
         return  # it has no namespaces yet; they will be made with this entry
     source, target, _, options, *_ = (word.replace("\\040", " ") for word in entry.split())

@@ -109,6 +109,12 @@ def parse_config(text: str, digest: str) -> Config:
     )
 
 
+def raw_lines(text: str) -> tuple[str, ...]:
+    """The lxc.* lines of a text, as `lxc.key: value`."""
+    found = (_RAW.fullmatch(line) for line in text.split("\n"))
+    return tuple(f"{match[1]}: {match[2]}" for match in found if match)
+
+
 def _read_snapshot_line(line: str, said: dict[str, str]) -> None:
     if line.startswith("#"):
         text = unquote(line[1:])
