@@ -144,16 +144,21 @@ def item_lines(found: Mapping[str, Sequence[Item]], now: int, zone: ZoneInfo) ->
         rows,
         lambda row: "dim" if row[6] else "",
     )
-    without = [name for name, of_subject in found.items() if not any(item.ours for item in of_subject)]
+    without = [name for name, of_subject in found.items() if not any(map(_counts, of_subject))]
     if without:
         yield Line(f"without any backup of fleet's: {', '.join(without)}", "red")
+
+
+def _counts(item: Item) -> bool:
+    """Whether somebody may rely on it."""
+    return item.ours and item.whole
 
 
 def item_data(found: Mapping[str, Sequence[Item]], now: int) -> dict[str, Any]:
     """The same as JSON-ready data."""
     return {
         name: {
-            "newest_age": min((now - item.created for item in of_subject if item.ours), default=None),
+            "newest_age": min((now - item.created for item in of_subject if _counts(item)), default=None),
             "backups": [
                 {
                     "name": item.name,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -184,7 +185,7 @@ def coverage(options: Options) -> int:
     from fleet.domains.backup.coverage import BAD
     from fleet.domains.backup.coverage import coverage as covered
     from fleet.render.backups import coverage_data, coverage_lines, health_lines
-    from fleet.render.lines import show
+    from fleet.render.lines import Line, show
     from fleet.run import connected
 
     inventory = _load(options)
@@ -194,6 +195,7 @@ def coverage(options: Options) -> int:
     rows = covered(spec, facts, declared(inventory, seen.reading), due_of(spec))
     if options.json:
         print(json.dumps(coverage_data(rows), indent=2))
+        show((Line(f"warning: could not be looked at: {each}") for each in seen.unread), sys.stderr)
     else:
         show(coverage_lines(rows))
         show(health_lines(health(spec, facts, seen.unread)))

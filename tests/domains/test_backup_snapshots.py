@@ -149,6 +149,7 @@ def test_archives_excuse_no_guest_of_which_a_snapshot_has_become_impossible() ->
     taking = take([subject_of(odd, archives=ARCHIVES)], facts([odd]), NAME)
     assert not taking.skipped
     assert "mp9 is on local (dir)" in taking.refused["ct101"]
+    assert "method: vzdump" in taking.refused["ct101"]
 
 
 def test_skipped_is_only_a_template_and_whom_hosts_yml_itself_gives_archives_instead() -> None:

@@ -55,8 +55,10 @@ def take(subjects: Sequence[Subject], facts: BackupFacts, name: str) -> Taking:
             method = method_of(guest, subject.snapshots)
             datasets = datasets_of(subject, facts)
             if method.kind is None:
-                kind = skipped if guest.template or subject.no_snapshots else refused
-                kind[subject.name] = method.why
+                by_design = guest.template or subject.no_snapshots
+                enough = "; if archives are enough: backup: {snapshots: {method: vzdump}}"
+                kind = skipped if by_design else refused
+                kind[subject.name] = method.why + (enough if subject.archives and not by_design else "")
             elif why := _against_guest(guest, method, datasets) or _against_pools(datasets, facts):
                 refused[subject.name] = why
             else:
