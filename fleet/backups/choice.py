@@ -45,7 +45,7 @@ def snapshotted(subjects: Sequence[Subject]) -> tuple[Subject, ...]:
     if all(each.no_snapshots for each in subjects):
         reasons = "; ".join(f"{each.name}: {each.no_snapshots}" for each in subjects[:_NAMED])
         more = f"; and {len(subjects) - _NAMED} more" if len(subjects) > _NAMED else ""
-        raise UsageError(f"there is nothing to take a snapshot of: {reasons}{more}")
+        raise UsageError(f"hosts.yml wants no snapshots of what is selected: {reasons}{more}")
     return tuple(subjects)
 
 
