@@ -10,6 +10,8 @@ from fleet.core.errors import UsageError
 from fleet.domains.backup.spec import Subject
 from fleet.inventory import Inventory
 
+_NAMED = 8  # so many are named in an error
+
 
 def chosen(
     inventory: Inventory, limit: Sequence[str], exclude: Sequence[str], schedule: str = ""
@@ -36,6 +38,15 @@ def chosen(
             else f"{_words(limit, exclude)}: this selects no guest and no dataset at all"
         )
     return found
+
+
+def snapshotted(subjects: Sequence[Subject]) -> tuple[Subject, ...]:
+    """The same subjects; UsageError where hosts.yml wants no snapshots of any of them."""
+    if all(each.no_snapshots for each in subjects):
+        reasons = "; ".join(f"{each.name}: {each.no_snapshots}" for each in subjects[:_NAMED])
+        more = f"; and {len(subjects) - _NAMED} more" if len(subjects) > _NAMED else ""
+        raise UsageError(f"hosts.yml wants no snapshots of what is selected: {reasons}{more}")
+    return tuple(subjects)
 
 
 def _words(limit: Sequence[str], exclude: Sequence[str]) -> str:

@@ -1,73 +1,142 @@
-"""Are the backups as they should be? By their ages on the host, not by what a run says of itself. Pure."""
+"""Are the backups as they should be? By their ages on the host, not by what a run says of itself."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
 from zoneinfo import ZoneInfo
 
-from fleet.domains.backup.assemble import archive_items, items
+from fleet.backups.reading import Reading, read
+from fleet.domains.backup import replicas
+from fleet.domains.backup.ages import SNAPSHOT, Age, Due, ages
 from fleet.domains.backup.items import BackupFacts
-from fleet.domains.backup.spec import BackupSpec, Subject
+from fleet.domains.backup.spec import BackupSpec
+from fleet.domains.backup.undeclared import Declared
+from fleet.host.shell import Shell
+from fleet.inventory import Inventory
 from fleet.schedule.calendar import last_due, parse
-
-#: How long after its time a run may take before what it should have made is missed (seconds).
-GRACE = 4 * 3600
 
 
 @dataclass(frozen=True, slots=True)
 class Health:
-    """What wants a look, by subject: no backup at all, none since the last due time, no proof in time."""
+    """What wants a look: no backup at all of a kind, none since the last due time, no proof in time.
+
+    Who is named is a subject, with the kind where that is not its snapshots: `plex (archive)`.
+    """
 
     subjects: int = 0  # those that hosts.yml wants backups of
+    without: int = 0  # those of them that lack some kind
     newest: int | None = None  # seconds since the newest of the one that is worst off
     never: tuple[str, ...] = ()
     late: tuple[str, ...] = ()
     unproven: tuple[str, ...] = ()
+    unread: tuple[str, ...] = ()  # where backups may be that could not be looked for, and why
 
     @property
     def good(self) -> bool:
         """True if nothing does."""
-        return not (self.never or self.late or self.unproven)
+        return not (self.never or self.late or self.unproven or self.unread)
 
 
-def health(spec: BackupSpec, facts: BackupFacts, *, archives: bool = False) -> Health:
-    """The state of all backups; `archives`: the facts hold the archives, so that they count."""
-    wanted = [
-        each
-        for each in spec.subjects
-        if each.exclude is None and (each.snapshots or (archives and each.archives))
+@dataclass(frozen=True, slots=True)
+class Look:
+    """A read for the ages of all backups. `unread`: what could not be looked at."""
+
+    reading: Reading
+    unread: tuple[str, ...] = ()
+
+
+def look(shell: Shell, inventory: Inventory, *, there: bool) -> Look:
+    """One read of snapshots, archives and replicas. `there`: each replica is asked itself.
+
+    Else what the node remembers of them counts: its bookmarks of what both have.
+    """
+    spec = inventory.backups
+    places = tuple(spec.replicas.values())
+    more = replicas.probes(places) if there else replicas.sent_probes(places)
+    reading = read(shell, inventory, archives=True, more=more)
+    facts = reading.backups
+    storages = sorted({each.archives.storage for each in spec.subjects if each.archives})
+    unread = [
+        f"the archives on {each} could not be listed" for each in storages if each not in facts.archives
     ]
-    ages = {each.name: _age(each, facts, archives=archives) for each in wanted}
-    known = [age for age in ages.values() if age is not None]
-    return Health(
-        subjects=len(wanted),
-        newest=max(known, default=None),
-        never=tuple(name for name, age in ages.items() if age is None),
-        late=tuple(each.name for each in wanted if is_late(each, ages[each.name], spec, facts.now)),
-        unproven=tuple(each.name for each in wanted if _is_unproven(each, spec, facts)),
+    if not facts.complete and not unread:
+        unread.append("the node's answer was not whole")
+    if there:
+        found = replicas.read(reading.answers, places)
+        sent = replicas.held(replicas.sides(spec, spec.subjects, facts, found), facts.installation)
+        unread += [f"{name}: {place.problem}" for name, place in found.places.items() if place.problem]
+    else:
+        sent = replicas.sent(reading.answers) if places else {}
+    return Look(replace(reading, backups=replace(facts, sent=sent)), tuple(unread))
+
+
+def declared(inventory: Inventory, reading: Reading) -> Declared:
+    """What hosts.yml and the node's storages say of datasets."""
+    wanted = inventory.storage
+    known = {
+        name: dict(each.options)
+        for name, each in reading.facts.storage.storages.items()
+        if each.type == "zfspool"
+    }
+    known |= {
+        each.name: dict(each.options) for each in wanted.storages if each.type == "zfspool" and not each.given
+    }
+    holders = {name: options["pool"] for name, options in known.items() if "pool" in options}
+    datasets = frozenset(each.name for each in wanted.datasets)
+    targets = frozenset(each.dataset for each in inventory.backups.replicas.values() if each.host is None)
+    used = {holders[each.name] for each in wanted.storages if each.name in holders}
+    return Declared(
+        pools=frozenset({*wanted.pools, *(each.split("/")[0] for each in (*used, *datasets, *targets))}),
+        datasets=datasets,
+        holders=frozenset(holders.values()),
+        targets=targets,
     )
 
 
-def is_late(subject: Subject, age: int | None, spec: BackupSpec, now: int) -> bool:
-    """Whether its newest backup is older than the last time at which one was due, with some patience."""
-    if age is None or subject.snapshots is None:
-        return False
-    try:
-        calendar = parse(subject.snapshots.schedule)
-    except ValueError:  # systemd knows more forms: of those the schedule's own status tells
-        return False
-    due = last_due(calendar, ZoneInfo(spec.timezone), now - GRACE)
-    return due is not None and now - age < due
+def due_of(spec: BackupSpec) -> Due:
+    """When schedules were last due, in the time zone of the policy."""
+
+    def due(schedule: str, now: int) -> int | None:
+        try:
+            return last_due(parse(schedule), ZoneInfo(spec.timezone), now)
+        except ValueError:  # systemd knows more forms: of those the schedule's own status tells
+            return None
+
+    return due
 
 
-def _age(subject: Subject, facts: BackupFacts, *, archives: bool) -> int | None:
-    found = (*items(subject, facts), *(archive_items(subject, facts) if archives else ()))
-    made = [each.created for each in found if each.ours and each.created <= facts.now + 300]
-    return facts.now - max(made) if made else None
+def health(spec: BackupSpec, facts: BackupFacts, unread: tuple[str, ...] = ()) -> Health:
+    """The state of all backups in the facts."""
+    due = due_of(spec)
+    found = {each.name: made for each in spec.subjects if (made := ages(each, spec, facts, due))}
+    known = [age.seconds for made in found.values() for age in made if age.seconds is not None]
+    return Health(
+        subjects=len(found),
+        without=sum(any(age.seconds is None for age in made) for made in found.values()),
+        newest=max(known, default=None),
+        never=tuple(_named(found, lambda age: age.seconds is None)),
+        late=tuple(_named(found, lambda age: age.late)),
+        unproven=unproven(spec, facts),
+        unread=unread,
+    )
 
 
-def _is_unproven(subject: Subject, spec: BackupSpec, facts: BackupFacts) -> bool:
-    if spec.drill is None:
-        return False
-    proven = facts.proven.get(subject.name)
-    return proven is None or facts.now - proven > spec.drill.max_age
+def unproven(spec: BackupSpec, facts: BackupFacts) -> tuple[str, ...]:
+    """The subjects whose restore was not proven in time."""
+    drill = spec.drill
+    if drill is None:
+        return ()
+    return tuple(
+        each.name
+        for each in spec.subjects
+        if each.exclude is None
+        and each.snapshots
+        and facts.now - facts.proven.get(each.name, 0) > drill.max_age
+    )
+
+
+def _named(found: Mapping[str, tuple[Age, ...]], which: Callable[[Age], bool]) -> Iterator[str]:
+    for name, made in found.items():
+        for age in filter(which, made):
+            yield name if age.what == SNAPSHOT else f"{name} ({age.what})"

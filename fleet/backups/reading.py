@@ -13,6 +13,7 @@ from fleet.core.command import command
 from fleet.core.probe import Answer, Probe
 from fleet.domains.backup import facts as backup
 from fleet.domains.backup.items import Archive, BackupFacts, ConfigSnapshot, GuestState, Volume
+from fleet.domains.backup.restore.config import TAG
 from fleet.domains.backup.spec import BackupSpec
 from fleet.domains.guests.facts import Guest
 from fleet.host.shell import Shell
@@ -84,6 +85,7 @@ def guest_state(guest: Guest, storages: Mapping[str, StorageEntry]) -> GuestStat
         lock=current.get("lock", ""),
         template=current.get("template", "0") == "1",
         fuse=bool(features.get("mount")) or _is_on(features.get("fuse", "0")),
+        copy=_is_copy(guest),
         volumes=tuple(_volumes(guest.kind, current, storages)),
         snapshots=tuple(
             ConfigSnapshot(
@@ -100,6 +102,13 @@ def guest_state(guest: Guest, storages: Mapping[str, StorageEntry]) -> GuestStat
             if not _OTHER_SECTION.fullmatch(each.name)
         ),
     )
+
+
+def _is_copy(guest: Guest) -> bool:
+    """A restore made it, and the tags do not say that somebody keeps it (as fleet/host/restore.sh asks)."""
+    lines = guest.config.current.get("description", "").split("\n")
+    marked = any(line.strip().startswith("fleet: restore owner=") for line in lines)
+    return marked and TAG in guest.config.tags and "fleet" not in guest.config.tags
 
 
 def _volumes(kind: str, config: Mapping[str, str], storages: Mapping[str, StorageEntry]) -> Iterator[Volume]:

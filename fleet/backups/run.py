@@ -6,19 +6,20 @@ import os
 import re
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Protocol, TypeVar
 
-from fleet.backups.health import health
+from fleet.backups.health import unproven
 from fleet.backups.reading import Reading, read
 from fleet.core.errors import ExitCode, UsageError
 from fleet.core.plan import Part, Plan, join
 from fleet.core.probe import Probe
 from fleet.domains.backup import replicas
 from fleet.domains.backup.assemble import items
+from fleet.domains.backup.items import Pool
 from fleet.domains.backup.method import Method
 from fleet.domains.backup.names import snapshot_name
 from fleet.domains.backup.retention import Decision
@@ -34,6 +35,9 @@ from fleet.render.run import watching
 from fleet.run import connected, settled
 
 Showing = AbstractContextManager[Watcher]
+
+#: How full a pool may be before it is a warning, and before it is an alarm (percent).
+FULL, TOO_FULL = 80, 90
 
 _SAID = re.compile(r"fleet: (?P<what>[a-z]+) (?P<who>\S+) ?(?P<text>.*)")
 
@@ -182,7 +186,7 @@ def snapshot(
         warnings=(*_warnings(said, after), *report.warnings),
         alarms=(*_alarms(said, after), *report.alarms),
         decisions=report.decisions,
-        unproven=health(after.spec, after.backups).unproven,
+        unproven=unproven(after.spec, after.backups),
         frozen=max((int(each["who"]) for each in _said(said, "frozen")), default=0),
         seconds=time.monotonic() - began,
         executions=work.shell.executions,
@@ -309,14 +313,29 @@ def _warnings(lines: Sequence[str], reading: Reading) -> Iterator[str]:
         ("late", "ran again before the snapshot was complete: it is as after a power cut"),
     ):
         yield from (f"{_name(each['who'], reading)}: {text}" for each in _said(lines, what))
-    for pool in reading.backups.pools.values():
-        if pool.health != "ONLINE":
-            yield f"the pool {pool.name} is {pool.health}"
+    yield from pool_warnings(reading.backups.pools.values())
 
 
 def _alarms(lines: Sequence[str], reading: Reading) -> Iterator[str]:
     for each in _said(lines, "stuck"):
         yield f"{_name(each['who'], reading)}: it does not thaw: look at it now"
+    yield from pool_alarms(reading.backups.pools.values())
+
+
+def pool_warnings(pools: Iterable[Pool]) -> Iterator[str]:
+    """Pools that have lost a disk, or are filling up."""
+    for pool in pools:
+        if pool.health != "ONLINE":
+            yield f"the pool {pool.name} is {pool.health}"
+        if FULL <= (pool.capacity or 0) < TOO_FULL:
+            yield f"the pool {pool.name} is {pool.capacity} % full"
+
+
+def pool_alarms(pools: Iterable[Pool]) -> Iterator[str]:
+    """Pools that are nearly full."""
+    for pool in pools:
+        if (pool.capacity or 0) >= TOO_FULL:
+            yield f"the pool {pool.name} is {pool.capacity} % full: soon nothing can be written there"
 
 
 def _name(vmid: str, reading: Reading) -> str:

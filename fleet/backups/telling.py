@@ -56,7 +56,9 @@ def report_of(report: Report, task: str, inventory: Inventory) -> notify.Report:
     return notify.Report(
         task=task,
         node=inventory.node.name,
-        summary=f"{report.name}: {len(report.taken)} taken, {removed} removed in {report.seconds:.0f} s"
+        summary=f"{report.name}: {len(report.taken)} taken,"
+        + (f" {len(report.skipped)} skipped," if report.skipped else "")
+        + f" {removed} removed in {report.seconds:.0f} s"
         if report.name
         else f"{removed} removed in {report.seconds:.0f} s",
         failed=tuple(_pairs(report.failed, report.kept)) + report.alarms,

@@ -44,6 +44,7 @@ def backup_spec(scene: Scene) -> BackupSpec:
         else Drill(drill.vmids, drill.max_age, drill.storage, drill.bridge, drill.schedule),
         brake=Brake(section.brake.count, section.brake.percent),
         newest=section.newest,
+        excluded=section.exclude,
     )
 
 
@@ -150,7 +151,14 @@ class _Policies:
         if critical and archives is None and not replicas and not elsewhere:
             self._scene.error(where("critical"), self._no_copies(dataset=vmid is None))
         return Subject(
-            name, vmid, line, critical=critical, snapshots=snapshots, archives=archives, replicas=replicas
+            name,
+            vmid,
+            line,
+            critical=critical,
+            snapshots=snapshots,
+            archives=archives,
+            replicas=replicas,
+            folder=folder,
         )
 
     # ── one policy ────────────────────────────────────────────────────────────────────────────────

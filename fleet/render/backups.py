@@ -9,14 +9,21 @@ from zoneinfo import ZoneInfo
 
 from fleet.backups.health import Health
 from fleet.backups.run import Report
-from fleet.domains.backup.coverage import Row, State
+from fleet.domains.backup.ages import SNAPSHOT, Age
+from fleet.domains.backup.coverage import BAD, Row, State
 from fleet.domains.backup.items import Item
 from fleet.domains.backup.retention import Decision
 from fleet.domains.backup.snapshots.plan import Rotation, Taking
 from fleet.render.lines import Line, counted, printable, size_text
 
 _NAMED = 8  # so many are named in a line
-_STATES = {State.PROTECTED: "green", State.EXCLUDED: "dim", State.UNCOVERED: "red bold"}
+_STATES = {
+    State.PROTECTED: "green",
+    State.LATE: "red",
+    State.NEVER: "yellow",
+    State.EXCLUDED: "dim",
+    State.UNCOVERED: "red bold",
+}
 
 
 # ── a run ─────────────────────────────────────────────────────────────────────────────────────────
@@ -27,6 +34,9 @@ def report_lines(report: Report) -> Iterator[Line]:
     parts = []
     if report.name:
         parts.append(f"{report.name}: {counted(len(report.taken), 'snapshot')} taken")
+    if report.skipped:
+        named = f" ({', '.join(report.skipped)})" if len(report.skipped) <= _NAMED else ""
+        parts.append(f"{len(report.skipped)} skipped{named}")
     parts.append(f"{sum(map(len, report.removed.values()))} removed")
     if report.failed:
         parts.append(f"{len(report.failed)} FAILED")
@@ -134,16 +144,21 @@ def item_lines(found: Mapping[str, Sequence[Item]], now: int, zone: ZoneInfo) ->
         rows,
         lambda row: "dim" if row[6] else "",
     )
-    without = [name for name, of_subject in found.items() if not any(item.ours for item in of_subject)]
+    without = [name for name, of_subject in found.items() if not any(map(_counts, of_subject))]
     if without:
         yield Line(f"without any backup of fleet's: {', '.join(without)}", "red")
+
+
+def _counts(item: Item) -> bool:
+    """Whether somebody may rely on it."""
+    return item.ours and item.whole
 
 
 def item_data(found: Mapping[str, Sequence[Item]], now: int) -> dict[str, Any]:
     """The same as JSON-ready data."""
     return {
         name: {
-            "newest_age": min((now - item.created for item in of_subject if item.ours), default=None),
+            "newest_age": min((now - item.created for item in of_subject if _counts(item)), default=None),
             "backups": [
                 {
                     "name": item.name,
@@ -166,7 +181,8 @@ def item_data(found: Mapping[str, Sequence[Item]], now: int) -> dict[str, Any]:
 
 def coverage_lines(rows: Sequence[Row]) -> Iterator[Line]:
     """The table of what is protected how; what is not comes last, with a line of figures."""
-    ordered = sorted(rows, key=lambda row: row.state is State.UNCOVERED)
+    order = (State.PROTECTED, State.EXCLUDED, State.NEVER, State.LATE, State.UNCOVERED)
+    ordered = sorted(rows, key=lambda row: order.index(row.state))
     yield from table(
         ("SUBJECT", "VOLUME", "PLACE", "STATE", "HOW", "NEWEST", "PROVEN"),
         [
@@ -174,9 +190,9 @@ def coverage_lines(rows: Sequence[Row]) -> Iterator[Line]:
                 row.subject,
                 row.volume,
                 row.place,
-                row.state.upper() if row.state is State.UNCOVERED else row.state,
+                row.state.upper() if row.state in BAD else row.state,
                 row.how,
-                "" if row.state is not State.PROTECTED or row.how.startswith("with") else age_text(row.age),
+                ages_text(row.ages),
                 f"{age_text(row.proven)}{' !' if row.unproven else ''}" if row.proven or row.unproven else "",
             )
             for row in ordered
@@ -185,7 +201,7 @@ def coverage_lines(rows: Sequence[Row]) -> Iterator[Line]:
     )
     counts = {state: sum(row.state is state for row in rows) for state in State}
     said = ", ".join(f"{number} {state}" for state, number in counts.items())
-    yield Line(said, "red bold" if counts[State.UNCOVERED] else "bold")
+    yield Line(said, "red bold" if any(counts[state] for state in BAD) else "bold")
 
 
 def health_lines(found: Health) -> Iterator[Line]:
@@ -193,17 +209,18 @@ def health_lines(found: Health) -> Iterator[Line]:
     if not found.subjects:
         return
     oldest = f", none older than {age_text(found.newest)}" if found.newest is not None else ""
-    yield Line(f"backups: {found.subjects - len(found.never)} of {found.subjects}{oldest}")
+    yield Line(f"backups: {found.subjects - found.without} of {found.subjects}{oldest}")
     for names, text in (
         (found.never, "without a backup yet"),
-        (found.late, "no backup since the last one was due"),
+        (found.late, "late, no backup since the last one was due"),
+        (found.unread, "could not be looked at"),
         (found.unproven, "restore not proven in time, see `inv backup.drill`"),
     ):
         if names:
             shown = (
                 ", ".join(names)
                 if len(names) <= _NAMED
-                else f"{counted(len(names), 'guest or dataset', 'guests and datasets')}"
+                else f"{', '.join(names[:_NAMED])} and {len(names) - _NAMED} more"
             )
             yield Line(f"  {text}: {shown}", "yellow")
 
@@ -216,6 +233,7 @@ def health_data(found: Health) -> dict[str, Any]:
         "never": list(found.never),
         "late": list(found.late),
         "unproven": list(found.unproven),
+        "unread": list(found.unread),
     }
 
 
@@ -228,7 +246,8 @@ def coverage_data(rows: Iterable[Row]) -> list[dict[str, Any]]:
             "place": row.place,
             "state": row.state,
             "how": row.how,
-            "age": row.age,
+            "ages": {age.what: age.seconds for age in row.ages},
+            "late": [age.what for age in row.ages if age.late],
             "proven": row.proven,
             "unproven": row.unproven,
         }
@@ -249,6 +268,15 @@ def table(
     for number, row in enumerate((tuple(titles), *shown)):
         text = "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
         yield Line(text, "bold" if number == 0 else style(row))
+
+
+def ages_text(ages: Sequence[Age]) -> str:
+    """`5 h`; with the kind where it is not only snapshots: `snapshot 5 h, archive never, usb 3 d LATE`."""
+    only = [age.what for age in ages] == [SNAPSHOT]
+    return ", ".join(
+        f"{'' if only else f'{age.what} '}{age_text(age.seconds)}{' LATE' if age.late else ''}"
+        for age in ages
+    )
 
 
 def age_text(seconds: int | None) -> str:

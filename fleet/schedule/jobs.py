@@ -35,7 +35,7 @@ def jobs(spec: BackupSpec, node: str) -> tuple[Job, ...]:
     there are several, each runs for those that it is meant for: `--schedule 02:00`, `--replica NAME`.
     """
     wanted = [each for each in spec.subjects if each.exclude is None]
-    snapshots = {each.snapshots.schedule for each in wanted if each.snapshots}
+    snapshots = {each.snapshots.schedule for each in wanted if each.snapshots and not each.no_snapshots}
     archives = {each.archives.schedule for each in wanted if each.archives}
     replicas = [spec.replicas[name] for name in sorted({name for each in wanted for name in each.replicas})]
     sent = {each.schedule for each in replicas}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -47,6 +48,7 @@ def snapshot(
 ) -> int:
     """Take a snapshot of every guest and dataset, then remove what the policies no longer keep."""
     from fleet.backups import run
+    from fleet.backups.choice import snapshotted
     from fleet.backups.reading import read
     from fleet.backups.telling import report_of, told
     from fleet.domains.backup.snapshots.plan import take
@@ -55,7 +57,7 @@ def snapshot(
     from fleet.run import connected
 
     inventory = _load(options)
-    subjects = _subjects(inventory, options, schedule)
+    subjects = snapshotted(_subjects(inventory, options, schedule))
     keep = _keep(keep_last, keep_hourly, keep_daily, keep_weekly, keep_monthly, keep_yearly)
     if options.check:
         with connected(inventory) as shell:
@@ -108,6 +110,7 @@ def rotate(
 ) -> int:
     """Remove the snapshots that the policies no longer keep; --check says for each the rule that decides."""
     from fleet.backups import run
+    from fleet.backups.choice import snapshotted
     from fleet.backups.reading import read
     from fleet.domains.backup.snapshots import plan
     from fleet.render.backups import decision_data, decision_lines, report_data, report_lines
@@ -115,7 +118,7 @@ def rotate(
     from fleet.run import connected
 
     inventory = _load(options)
-    subjects = _subjects(inventory, options)
+    subjects = snapshotted(_subjects(inventory, options))
     keep = _keep(keep_last, keep_hourly, keep_daily, keep_weekly, keep_monthly, keep_yearly)
     allowed = yes_remove or None
     if options.check:
@@ -177,31 +180,27 @@ def list_(options: Options, archives: bool = False) -> int:
 
 @task("inventory", "json")
 def coverage(options: Options) -> int:
-    """Show what is protected how; exit 3 where a volume or dataset is not, and hosts.yml gives no reason."""
-    from fleet.backups.health import health
-    from fleet.backups.reading import read
-    from fleet.domains.backup import coverage as covered
+    """Show what is protected how; exit 3 where something is not, not yet, or not in time."""
+    from fleet.backups.health import declared, due_of, health, look
+    from fleet.domains.backup.coverage import BAD
+    from fleet.domains.backup.coverage import coverage as covered
     from fleet.render.backups import coverage_data, coverage_lines, health_lines
-    from fleet.render.lines import show
+    from fleet.render.lines import Line, show
     from fleet.run import connected
 
     inventory = _load(options)
     with connected(inventory) as shell:
-        reading = read(shell, inventory, archives=True)
-    declared = {subject.vmid for subject in reading.spec.subjects}
-    rows = covered.coverage(
-        reading.spec,
-        reading.backups,
-        {each.name: each.directory for each in inventory.storage.datasets},
-        [guest for vmid, guest in sorted(reading.backups.guests.items()) if vmid not in declared],
-    )
+        seen = look(shell, inventory, there=True)
+    spec, facts = seen.reading.spec, seen.reading.backups
+    rows = covered(spec, facts, declared(inventory, seen.reading), due_of(spec))
     if options.json:
         print(json.dumps(coverage_data(rows), indent=2))
+        show((Line(f"warning: could not be looked at: {each}") for each in seen.unread), sys.stderr)
     else:
         show(coverage_lines(rows))
-        show(health_lines(health(reading.spec, reading.backups, archives=True)))
-    uncovered = any(row.state is covered.State.UNCOVERED for row in rows)
-    return ExitCode.SOME_FAILED if uncovered else ExitCode.DONE
+        show(health_lines(health(spec, facts, seen.unread)))
+    good = not seen.unread and not any(row.state in BAD for row in rows)
+    return ExitCode.DONE if good else ExitCode.SOME_FAILED
 
 
 @task(

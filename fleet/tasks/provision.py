@@ -153,8 +153,7 @@ def destroy(options: Options, name: str, allow_destroy: str = "", stop: bool = F
 @task(*_SELECTION, "json")
 def status(options: Options) -> int:
     """Show every container: declared, running, as hosts.yml says; and how old the backups are."""
-    from fleet.backups.health import health
-    from fleet.backups.reading import read
+    from fleet.backups.health import health, look
     from fleet.converge import make_plan, selected
     from fleet.render.backups import health_data, health_lines
     from fleet.render.status import status_data, status_lines
@@ -162,8 +161,8 @@ def status(options: Options) -> int:
 
     inventory = _load(options)
     with connected(inventory) as shell:
-        reading = read(shell, inventory)
-    facts, backups = reading.facts, health(reading.spec, reading.backups)
+        seen = look(shell, inventory, there=False)
+    facts, backups = seen.reading.facts, health(seen.reading.spec, seen.reading.backups, seen.unread)
     wanted = selected(inventory, facts, options.limit, options.exclude)
     made = make_plan(inventory, facts, limit=options.limit, exclude=options.exclude)
     if options.json:

@@ -281,7 +281,8 @@ class Node:
         text = "".join(f"{row}\n" for row in rows)
         if broken is not None:
             text = text[: int(len(text) * broken)]
-        datasets = "\n".join(sorted(FOLDERS | set(self.snaps) | set(self.copies)))
+        names = sorted(FOLDERS | set(self.snaps) | set(self.copies))
+        datasets = "\n".join(f"{name}\t/{name}\tyes\t98304" for name in names)
         failed = int(broken is not None)
         return {
             "clock": Answer(f"{self.clock}\n", 0),
@@ -289,8 +290,9 @@ class Node:
             "zfs-pools": Answer(
                 "" if pools_too else "tank\tONLINE\t10\t99\nfast\tONLINE\t10\t99\n", int(pools_too)
             ),
+            "mounts": Answer("", 0),
             "zfs-snapshots": Answer(text, failed),
-            "zfs-marked": Answer("\n".join(sorted(self.marked)), 0),
+            "zfs-marked": Answer("\n".join(f"{name}\tfleet:owner" for name in sorted(self.marked)), 0),
             "backup-installation": Answer(f"{self.installation}\n", 0),
             "backup-record": Answer("\n".join(f"{path} {guid}" for path, guid in self.known.items()), 0),
             "backup-proven": Answer("", 0),

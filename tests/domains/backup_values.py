@@ -5,15 +5,24 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
-from fleet.domains.backup.items import BackupFacts, ConfigSnapshot, GuestState, Pool, Volume, ZfsSnapshot
+from fleet.domains.backup.items import (
+    BackupFacts,
+    ConfigSnapshot,
+    GuestState,
+    HostDataset,
+    Pool,
+    Volume,
+    ZfsSnapshot,
+)
 from fleet.domains.backup.names import snapshot_name
-from fleet.domains.backup.spec import BackupSpec, Keep, SnapshotPolicy, Subject
+from fleet.domains.backup.spec import ArchivePolicy, BackupSpec, Keep, SnapshotPolicy, Subject
 
 DAY = 86_400
 NOW = 1_795_370_000  # 2026-11-22 17:53:20 UTC
 ID = "0123456789abcdef0123456789abcdef"
 
 POLICY = SnapshotPolicy("02:00", Keep(last=1, daily=7))
+ARCHIVES = ArchivePolicy("03:00", Keep(daily=7), "backups")
 
 
 def at(days_ago: int) -> int:
@@ -76,6 +85,11 @@ def section(name: str, made: int, *, owner: str = ID, **changes: object) -> Conf
     )
 
 
+def place(name: str, at: str = "", **changes: object) -> HostDataset:
+    """A dataset of the node, mounted where ZFS mounts it by itself, or there."""
+    return replace(HostDataset(name, at or f"/{name}", 98_304), **changes)  # type: ignore[arg-type]
+
+
 def facts(
     guests: Iterable[GuestState] = (), snapshots: Iterable[ZfsSnapshot] = (), **changes: object
 ) -> BackupFacts:
@@ -87,6 +101,7 @@ def facts(
     of_guests = {each.dataset for state in states.values() for each in state.volumes if each.dataset}
     recorded = {each.path for found in by_dataset.values() for each in found if each.owner == ID}
     recorded |= {f"{state.vmid}@{each.name}" for state in states.values() for each in state.snapshots}
+    names = of_guests | set(by_dataset) | {"tank", "tank/guests", "tank/data"}
     made = BackupFacts(
         now=NOW,
         installation=ID,
@@ -94,7 +109,8 @@ def facts(
         snapshots={
             name: tuple(sorted(found, key=lambda each: each.createtxg)) for name, found in by_dataset.items()
         },
-        datasets=frozenset(of_guests | set(by_dataset) | {"tank", "tank/guests", "tank/data"}),
+        datasets=frozenset(names),
+        details={name: place(name, "/data" if name == "tank/data" else "") for name in names},
         pools={"tank": Pool("tank", "ONLINE", 10, 10**12)},
         guests=states,
         recorded=frozenset(recorded),

@@ -13,14 +13,26 @@ from tests.domains.backup_values import guest
 SNAPSHOT = "tank/guests/subvol-101-disk-0@fleet-daily-20261122t070000z"
 LINE = f"{SNAPSHOT}\t123456\t77\t1795330800\t1024\t4096\t0\t-\tabc\tfleet-daily-20261122t070000z\t-"
 
+DATASETS = "".join(
+    f"{name}\t{at}\t{mounted}\t{own}\n"
+    for name, at, mounted, own in (
+        ("tank", "none", "no", 98304),
+        ("tank/guests", "/tank/guests", "yes", 98304),
+        ("tank/guests/subvol-101-disk-0", "/tank/guests/subvol-101-disk-0", "yes", 2000000),
+        ("tank/guests/vm-102-disk-0", "-", "-", 3000000),
+        ("tank/root", "legacy", "yes", 1000),
+    )
+)
+
 
 def answers(**texts: str | Answer) -> Mapping[str, Answer]:
     given = {
         "clock": "1795370000\n",
-        "zfs-datasets": "tank\ntank/guests\ntank/guests/subvol-101-disk-0\n",
+        "zfs-datasets": DATASETS,
         "zfs-pools": "tank\tONLINE\t12\t1000\n",
         "zfs-snapshots": f"{LINE}\n",
         "zfs-marked": "",
+        "mounts": "",
         "backup-installation": "abc\n",
         "backup-record": f"{SNAPSHOT}\n",
         "backup-proven": "plex 1795000000\nplex 1795300000\n",
@@ -62,7 +74,8 @@ def test_a_snapshot_that_two_listings_show_is_there_once() -> None:
     "changed",
     [
         {"zfs_snapshots": Answer(f"{LINE}\n", 1)},
-        {"zfs_datasets": Answer("tank\n", 1)},
+        {"zfs_datasets": Answer(DATASETS, 1)},
+        {"zfs_datasets": f"{DATASETS}warning: something\n"},
         {"zfs_marked": Answer("", 1)},
         {"zfs_snapshots": f"{LINE[:40]}\n"},
         {"zfs_snapshots": f"{LINE}\textra\n"},
@@ -77,12 +90,13 @@ def test_a_listing_that_failed_or_is_not_understood_is_not_complete(changed: dic
 
 
 def test_a_mark_that_a_snapshot_may_only_have_inherited_is_none() -> None:
-    for marked in ("tank\n", "tank/guests/subvol-101-disk-0\n"):
+    for marked in ("tank\tfleet:owner\n", "tank/guests/subvol-101-disk-0\tfleet:owner\n"):
         facts = read(answers(zfs_marked=marked), {})
         (snapshot,) = facts.snapshots["tank/guests/subvol-101-disk-0"]
         assert snapshot.owner == ""
-    (snapshot,) = read(answers(zfs_marked="tank/other\n"), {}).snapshots["tank/guests/subvol-101-disk-0"]
-    assert snapshot.owner == "abc"
+    for marked in ("tank/other\tfleet:owner\n", "tank\tfleet:replica\n"):
+        (snapshot,) = read(answers(zfs_marked=marked), {}).snapshots["tank/guests/subvol-101-disk-0"]
+        assert snapshot.owner == "abc"
 
 
 def test_a_faulted_pool_has_no_figures_and_stops_no_reading() -> None:
@@ -119,3 +133,23 @@ def test_a_snapshot_of_another_guid_than_the_record_knows_is_another_one() -> No
 def test_names_of_datasets_are_words_in_the_script() -> None:
     texts = {probe.name: probe.sh for probe in probes(["tank/data", "tank/it's"])}
     assert "'tank/it'\"'\"'s'" in texts["zfs-snapshots"]
+
+
+def test_datasets_say_where_they_are_mounted_what_they_hold_and_which_are_copies() -> None:
+    marked = "tank/guests/vm-102-disk-0\tfleet:restored\ntank/guests\tfleet:replica\n"
+    facts = read(answers(zfs_marked=marked), {})
+    assert facts.datasets == set(facts.details)
+    assert facts.details["tank/guests/subvol-101-disk-0"].own == 2000000
+    assert {name for name, each in facts.details.items() if each.mounted} == {
+        "tank/guests",
+        "tank/guests/subvol-101-disk-0",
+    }
+    assert {name for name, each in facts.details.items() if each.copy} == {
+        "tank/guests",
+        "tank/guests/vm-102-disk-0",
+    }
+
+
+def test_mounts_are_those_of_the_kernel_with_blanks_in_their_paths() -> None:
+    facts = read(answers(mounts="/root\ttank/root\n/mnt/my\\040nas\tnas:/export (nfs4)\n"), {})
+    assert facts.mounts == {"/root": "tank/root", "/mnt/my nas": "nas:/export (nfs4)"}

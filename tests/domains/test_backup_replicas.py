@@ -491,3 +491,21 @@ def test_no_function_on_the_host_forces_anything(name: str) -> None:
 def test_send_and_receive_are_among_the_calls_that_were_looked_at() -> None:
     verbs = {call.split()[1] for call in _calls("send.sh")}
     assert verbs == {"send", "receive", "destroy"}
+
+
+# ── how old they are ──────────────────────────────────────────────────────────────────────────────
+
+
+def test_what_a_replica_holds_counts_by_the_copies_that_fleet_sent_there() -> None:
+    old, new = daily(DATA, 5), daily(DATA, 0)
+    there = target(copy_of(old), foreign_copy("byhand", 1))
+    wanted = policy()
+    here = replicas.sides(wanted, wanted.subjects, facts(snapshots=[old, new]), found(there))
+    assert replicas.held(here, ID) == {(DATA, "usb"): at(5)}
+    assert replicas.held(here, "of another installation") == {}
+
+
+def test_bookmarks_say_what_was_sent_without_asking_the_replica() -> None:
+    rows = f"{DATA}#fleet-usb-20261121t070000z\t{at(2)}\n{DATA}#fleet-usb-20261120t070000z\t{at(3)}\n"
+    answers = {"replica-sent": Answer(f"{rows}{DATA}#byhand\t{at(0)}\n", 0)}
+    assert replicas.sent(answers) == {(DATA, "usb"): at(2)}

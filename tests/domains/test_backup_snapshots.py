@@ -6,7 +6,9 @@ from dataclasses import replace
 
 import pytest
 
+from fleet.backups.choice import snapshotted
 from fleet.core.command import Command
+from fleet.core.errors import UsageError
 from fleet.core.plan import Step, Why
 from fleet.domains.backup.assemble import items
 from fleet.domains.backup.items import Kind
@@ -16,6 +18,7 @@ from fleet.domains.backup.owners import probable_owner
 from fleet.domains.backup.snapshots.plan import rotate, take, taken
 from fleet.domains.backup.spec import Brake, Keep, SnapshotPolicy, Subject
 from tests.domains.backup_values import (
+    ARCHIVES,
     ID,
     NOW,
     POLICY,
@@ -141,6 +144,28 @@ def test_who_is_excluded_is_skipped_with_the_written_reason() -> None:
     assert taking.skipped == {"ct101": "excluded: can be made anew"}
 
 
+def test_archives_excuse_no_guest_of_which_a_snapshot_has_become_impossible() -> None:
+    odd = guest(101, volume(), volume("mp9", kind="dir", storage="local"), bind(key="mp8"))
+    taking = take([subject_of(odd, archives=ARCHIVES)], facts([odd]), NAME)
+    assert not taking.skipped
+    assert "mp9 is on local (dir)" in taking.refused["ct101"]
+    assert "method: vzdump" in taking.refused["ct101"]
+
+
+def test_skipped_is_only_a_template_and_whom_hosts_yml_itself_gives_archives_instead() -> None:
+    on_dir = guest(101, volume(kind="dir", storage="local"))
+    for subject in (
+        subject_of(on_dir, archives=ARCHIVES, folder="local"),
+        subject_of(on_dir, archives=ARCHIVES, snapshots=replace(POLICY, method="vzdump")),
+        subject_of(on_dir, archives=ARCHIVES, snapshots=None),
+    ):
+        taking = take([subject], facts([on_dir]), NAME)
+        assert (set(taking.skipped), taking.refused) == ({"ct101"}, {})
+    template = guest(101, template=True)
+    assert set(take([subject_of(template)], facts([template]), NAME).skipped) == {"ct101"}
+    assert set(take([subject_of(on_dir, folder="local")], facts([on_dir]), NAME).refused) == {"ct101"}
+
+
 @pytest.mark.parametrize(
     ("subject", "says"),
     [
@@ -164,6 +189,16 @@ def test_a_guest_whose_volumes_may_change_is_refused(lock: str) -> None:
 def test_a_deletion_that_broke_off_is_said_with_its_repair() -> None:
     state = guest(lock="snapshot-delete")
     assert "pct unlock 101" in take([subject_of(state)], facts([state]), NAME).refused["ct101"]
+
+
+def test_a_selection_of_which_nothing_can_be_taken_is_an_error_with_the_reasons() -> None:
+    nothing = Subject("tank/backups", None, exclude="holds the archives")
+    with pytest.raises(UsageError, match="tank/backups: excluded: holds the archives"):
+        snapshotted([nothing])
+    with pytest.raises(UsageError, match="ct101: archives only"):
+        snapshotted([nothing, subject_of(guest(), archives=ARCHIVES, snapshots=None)])
+    something = subject_of(guest())
+    assert snapshotted([nothing, something]) == (nothing, something)
 
 
 # ── what a fresh read shows ───────────────────────────────────────────────────────────────────────

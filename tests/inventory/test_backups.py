@@ -212,6 +212,28 @@ def test_what_is_excluded_has_a_reason_and_nothing_else() -> None:
         assert (subject.snapshots, subject.archives, subject.replicas) == (None, None, ())
 
 
+def test_what_is_declared_nowhere_is_excluded_by_vmid_dataset_or_path() -> None:
+    node = NODE + "  exclude: {9000: a template, tank/scratch: made anew, /dev/sdb1: the backup disk}\n"
+    assert spec(node=node).excluded == {
+        "9000": "a template",
+        "tank/scratch": "made anew",
+        "/dev/sdb1": "the backup disk",
+    }
+
+
+@pytest.mark.parametrize("key", ["100", "tank/data"])
+def test_what_is_declared_is_excluded_where_it_is_declared(key: str) -> None:
+    node = NODE + f"  exclude: {{{key}: not needed}}\n"
+    (wrong,) = [each for each in problems(f"{STORES}{node}{WEB}") if "warning:" not in each]
+    assert f"backup.exclude.{key}: hosts.yml declares it" in wrong
+
+
+def test_an_exclusion_needs_a_reason_and_something_that_can_be() -> None:
+    for said, says in (("9000: yes", "the reason, in words"), ("my disk: old", "is no VMID")):
+        found = problems(f"{STORES}{NODE}  exclude: {{{said}}}\n{WEB}")
+        assert any(says in each for each in found)
+
+
 def test_critical_is_archived_and_replicated_everywhere() -> None:
     subject = web("{critical: yes}")
     assert subject.critical

@@ -9,8 +9,11 @@ from pathlib import Path
 
 import pytest
 
+from fleet.backups.health import declared, due_of, look
+from fleet.domains.backup.coverage import coverage
 from fleet.domains.backup.spec import Keep
 from fleet.inventory import Inventory
+from fleet.run import connected
 from tests.road import backups, copies, fleets, operator
 from tests.road.test_inv import Inv
 from tests.road.world import State, World
@@ -388,3 +391,29 @@ def test_a_transfer_goes_on_without_its_operator_and_the_next_run_follows_it(nod
     assert snapshots_of(node, DATA_COPY) == [taken]
     assert "0 copies made, 1 up to date" in done.stdout
     assert node.leftovers() == []
+
+
+def test_how_old_copies_are_is_known_from_the_replica_and_from_what_the_node_remembers(
+    node: World, inventory: Inventory
+) -> None:
+    backups.snapshot(inventory)
+    sources = {(dataset, "here") for dataset in SOURCES}
+    with connected(inventory) as shell:
+        assert not look(shell, inventory, there=True).reading.backups.sent
+    assert copies.send(inventory).exit_code == 0
+    with connected(inventory) as shell:
+        there, remembered = (look(shell, inventory, there=each) for each in (True, False))
+    assert set(there.reading.backups.sent) == sources
+    assert there.reading.backups.sent == remembered.reading.backups.sent
+    assert there.unread == ()
+    rows = coverage(
+        there.reading.spec,
+        there.reading.backups,
+        declared(inventory, there.reading),
+        due_of(there.reading.spec),
+    )
+    assert not [row for row in rows if row.place.startswith("tank/replica")]
+    node.run("zfs rename tank/replica tank/gone")
+    with connected(inventory) as shell:
+        (unread,) = look(shell, inventory, there=True).unread
+    assert "tank/replica" in unread

@@ -203,12 +203,38 @@ def test_list_shows_age_size_method_and_the_probable_owner_of_what_is_foreign(no
     assert 0 <= listed["bound"]["newest_age"] < 300
 
 
+def test_coverage_exits_3_until_there_is_a_backup_of_everything(inv: Inv) -> None:
+    assert "0 protected" in inv("backup.coverage", code=3).stdout
+    inv("backup.snapshot")
+    shown = inv("backup.coverage").stdout
+    assert "0 late, 0 never, 0 excluded, 0 uncovered" in shown
+
+
 def test_coverage_names_what_is_uncovered_and_exits_3(inv: Inv) -> None:
-    assert "uncovered" in inv("backup.coverage").stdout.lower()
     guests = {**backups.GUESTS, "odd": fleets.guest(103, rootfs="local:1")}
     inv.write(guests, backup=dict(backups.POLICY))
-    shown = inv("backup.coverage", code=3).stdout
-    assert "UNCOVERED" in shown
+    assert "UNCOVERED" in inv("backup.coverage", code=3).stdout
+
+
+def test_coverage_knows_the_datasets_that_hosts_yml_does_not_declare(node: World, inv: Inv) -> None:
+    inv("backup.snapshot")
+    node.run("zfs create tank/data/films; zfs create tank/other; zfs create tank/other/inner")
+    rows = {
+        (row["subject"], row["volume"]): row
+        for row in json.loads(inv("backup.coverage", "--json", code=3).stdout)
+        if row["state"] == "uncovered"
+    }
+    assert set(rows) == {("bound", "mp0"), ("tank/data/films", None), ("tank/other", None)}
+    reasons = {"tank/data/films": "can be bought again", "tank/other": "scratch"}
+    inv.write(backups.GUESTS, backup={**backups.POLICY, "exclude": reasons})
+    assert "can be bought again" in inv("backup.coverage").stdout
+
+
+def test_a_selection_of_which_nothing_is_taken_is_an_error_and_says_why(inv: Inv) -> None:
+    guests = {**backups.GUESTS, "odd": fleets.guest(103, backup={"exclude": "made anew"})}
+    inv.write(guests, backup=dict(backups.POLICY))
+    for verb in ("backup.snapshot", "backup.rotate"):
+        assert "odd: excluded: made anew" in inv(verb, "--limit", "odd", code=64).stderr
 
 
 def test_wrong_words_are_usage_errors(inv: Inv) -> None:

@@ -93,6 +93,12 @@ def test_what_is_excluded_schedules_nothing() -> None:
     assert made(spec(guest("a", exclude="only a cache"))) == []
 
 
+def test_a_schedule_at_which_no_snapshot_could_be_taken_has_no_job() -> None:
+    vzdump = SnapshotPolicy("05:00", KEEP, method="vzdump")
+    other = replace(guest("b", archived="03:00"), snapshots=vzdump)
+    assert [words for _, words, _ in made(spec(guest("a"), other))] == ["backup.snapshot", "backup.dump"]
+
+
 def test_two_schedules_never_share_a_name() -> None:
     texts = ["*:0/15", "*:0,15", "*:0..15", "0/15:00"]
     names = [name for name, _, _ in made(spec(*(guest(text, text) for text in texts)))]

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from fleet.core.command import command
 from fleet.core.probe import Answer, Probe
-from fleet.domains.backup.items import BackupFacts, GuestState, Pool, ZfsSnapshot
+from fleet.domains.backup.items import BackupFacts, GuestState, HostDataset, Pool, ZfsSnapshot
 
 #: Where the host keeps what belongs to backups (fleet/host/backup.sh).
 STATE = "${FLEET_STATE:-/var/lib/fleet}"
@@ -26,7 +26,17 @@ list() { [ $# -eq 2 ] || zfs list -Hp -t snapshot -o COLUMNS "$@"; }
 list -d 99 $(only $below) && list -d 1 $(only DATASETS)
 """
 
-_READ_MARKED = "zfs get -Hp -t filesystem,volume -s local,received -o name fleet:owner"
+_DATASETS = "name,mountpoint,mounted,usedbydataset"
+_READ_DATASETS = f"zfs list -Hp -o {_DATASETS} -t filesystem,volume"
+
+#: Properties that say that fleet made a dataset of another one (fleet/host/send.sh, restore.sh).
+_COPIES = frozenset({"fleet:replica", "fleet:restored"})
+_READ_MARKED = (
+    "zfs get -Hp -t filesystem,volume -s local,received -o name,property"
+    f" {','.join(('fleet:owner', *sorted(_COPIES)))}"
+)
+
+_READ_MOUNTS = r"""awk '{ print $2 "\t" $1 ($3 == "zfs" ? "" : " (" $3 ")") }' /proc/self/mounts"""
 
 _READ_RECORD = rf"""
 awk '$2 == "making" || $2 == "made" || $2 == "adopted" {{ made[$4] = $5 }}
@@ -48,7 +58,8 @@ def probes(datasets: Iterable[str]) -> tuple[Probe, ...]:
     listing = _LIST.replace("COLUMNS", _COLUMNS).replace("DATASETS", command(*sorted(datasets)).sh())
     return (
         Probe("clock", "date +%s"),
-        Probe("zfs-datasets", "zfs list -H -o name -t filesystem,volume"),
+        Probe("zfs-datasets", _READ_DATASETS),
+        Probe("mounts", _READ_MOUNTS),
         Probe("zfs-pools", "zpool list -Hp -o name,health,capacity,free"),
         Probe("zfs-snapshots", listing),
         Probe("zfs-marked", _READ_MARKED),
@@ -60,11 +71,17 @@ def probes(datasets: Iterable[str]) -> tuple[Probe, ...]:
 
 def read(answers: Mapping[str, Answer], guests: Mapping[int, GuestState]) -> BackupFacts:
     """The facts in the probes' answers; `complete` is False where a listing failed or was not understood."""
-    marked = _lines(answers["zfs-marked"])
+    marks = [
+        (name, mark) for name, _, mark in (each.partition("\t") for each in _lines(answers["zfs-marked"]))
+    ]
+    marked = [name for name, mark in marks if mark not in _COPIES]
     record = dict(_record(_lines(answers["backup-record"])))
     listing = _listing(_lines(answers["zfs-snapshots"]), marked, record)
-    whole = listing.whole and all(
-        answers[name].code == 0 for name in ("zfs-snapshots", "zfs-datasets", "zfs-marked")
+    details = _details(_lines(answers["zfs-datasets"]), {name for name, mark in marks if mark in _COPIES})
+    whole = (
+        listing.whole
+        and details is not None
+        and all(answers[name].code == 0 for name in ("zfs-snapshots", "zfs-datasets", "zfs-marked"))
     )
     return BackupFacts(
         now=int(answers["clock"].text),
@@ -74,7 +91,9 @@ def read(answers: Mapping[str, Answer], guests: Mapping[int, GuestState]) -> Bac
             dataset: tuple(sorted(found, key=lambda each: (each.createtxg, each.name)))
             for dataset, found in listing.snapshots.items()
         },
-        datasets=frozenset(_lines(answers["zfs-datasets"])),
+        datasets=frozenset(details or ()),
+        details=details or {},
+        mounts=_mounts(_lines(answers["mounts"])),
         pools=_pools(_lines(answers["zfs-pools"])),
         guests=guests,
         recorded=frozenset(record),
@@ -139,6 +158,30 @@ def _snapshot(cells: Sequence[str], *, inherited: bool) -> ZfsSnapshot:
         set="" if inherited else said[9],
         pinned="" if inherited else said[10],
     )
+
+
+def _details(lines: Sequence[str], copies: Collection[str]) -> dict[str, HostDataset] | None:
+    """The datasets by name; None where a line was not understood."""
+    found = {}
+    for line in lines:
+        cells = line.split("\t")
+        if len(cells) != len(_DATASETS.split(",")):
+            return None
+        name, mountpoint, mounted, own = cells
+        found[name] = HostDataset(
+            name,
+            # One that is mounted by /etc/fstab says `legacy`; the mounts say where.
+            mountpoint if mounted == "yes" and mountpoint.startswith("/") else "",
+            _number(own) or 0,
+            copy=name in copies,
+        )
+    return found
+
+
+def _mounts(lines: Sequence[str]) -> dict[str, str]:
+    """What is mounted where; the kernel writes a blank of a path as \\040."""
+    pairs = (line.split("\t", 1) for line in lines)
+    return {re.sub(r"\\([0-7]{3})", lambda each: chr(int(each[1], 8)), path): what for path, what in pairs}
 
 
 def _pools(lines: Sequence[str]) -> dict[str, Pool]:

@@ -75,6 +75,7 @@ class GuestState:
     lock: str = ""  # backup, snapshot, snapshot-delete ...
     template: bool = False
     fuse: bool = False  # features fuse or mount: freezing it could hang
+    copy: bool = False  # fleet made it by a restore, and nobody has taken it over
     volumes: tuple[Volume, ...] = ()
     snapshots: tuple[ConfigSnapshot, ...] = ()
 
@@ -105,6 +106,16 @@ class Pool:
 
 
 @dataclass(frozen=True, slots=True)
+class HostDataset:
+    """A ZFS file system or volume of the node."""
+
+    name: str
+    mounted: str = ""  # where it is mounted now; empty: nowhere
+    own: int = 0  # bytes in it, without its snapshots and what is below it
+    copy: bool = False  # fleet made it of another one: on a replica, by a restore, or put aside by one
+
+
+@dataclass(frozen=True, slots=True)
 class BackupFacts:
     """What one read of a node says of backups.
 
@@ -118,11 +129,16 @@ class BackupFacts:
     complete: bool
     snapshots: Mapping[str, tuple[ZfsSnapshot, ...]] = field(default_factory=dict)  # by dataset, oldest first
     datasets: frozenset[str] = frozenset()  # all datasets and volumes of the pools
+    details: Mapping[str, HostDataset] = field(default_factory=dict)  # of each of them
+    mounts: Mapping[str, str] = field(default_factory=dict)  # path -> dataset, or /dev/sda1 (ext4)
     pools: Mapping[str, Pool] = field(default_factory=dict)
     guests: Mapping[int, GuestState] = field(default_factory=dict)
     archives: Mapping[str, tuple[Archive, ...]] = field(default_factory=dict)  # by storage
     recorded: frozenset[str] = frozenset()
     proven: Mapping[str, int] = field(default_factory=dict)  # subject -> when a drill last restored it
+    sent: Mapping[tuple[str, str], int] = field(
+        default_factory=dict
+    )  # dataset, replica -> of when its copy is
 
 
 @dataclass(frozen=True, slots=True)

@@ -84,6 +84,20 @@ class Subject:
     snapshots: SnapshotPolicy | None = None
     archives: ArchivePolicy | None = None
     replicas: tuple[str, ...] = ()  # names of BackupSpec.replicas
+    folder: str = ""  # the storage of type dir that hosts.yml puts a volume of it on: no snapshots there
+
+    @property
+    def no_snapshots(self) -> str:
+        """Why hosts.yml itself wants none of it, or cannot have any; empty: it does not say so."""
+        if self.exclude is not None:
+            return f"excluded: {self.exclude}"
+        if self.archives is None:
+            return ""
+        if self.snapshots is None:
+            return "archives only"
+        if self.snapshots.method == "vzdump":
+            return "hosts.yml says vzdump: `inv backup.dump` archives it"
+        return f"archives only: {self.folder} (dir) has no snapshots" if self.folder else ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,3 +118,4 @@ class BackupSpec:
     drill: Drill | None = None
     brake: Brake = Brake()
     newest: int = 1  # so many of the newest are never removed, whatever the policy says
+    excluded: Mapping[str, str] = field(default_factory=dict)  # VMID, dataset or path -> the written reason

@@ -30,6 +30,7 @@ def check(scene: Scene, subjects: tuple[Subject, ...], replicas: dict[str, Repli
     for replica in replicas.values():
         _sources(scene, subjects, replica)
     _drill(scene)
+    _excluded(scene, subjects)
 
 
 def _archives(scene: Scene, subjects: tuple[Subject, ...]) -> None:
@@ -124,6 +125,16 @@ def _pools(scene: Scene, subjects: list[Subject]) -> set[str]:
 def _within(inner: str, outer: str) -> bool:
     """True if a dataset is another one, or below it."""
     return inner == outer or inner.startswith(f"{outer}/")
+
+
+def _excluded(scene: Scene, subjects: tuple[Subject, ...]) -> None:
+    """What is declared says so itself: a reason in two places is one too many."""
+    for each in subjects:
+        key = each.name if each.vmid is None else str(each.vmid)
+        if scene.hosts.backup and key in scene.hosts.backup.exclude:
+            where = f"storage.datasets, {key}" if each.vmid is None else f"the container {each.name}"
+            text = f"hosts.yml declares it: write backup: {{exclude: reason}} in {where}"
+            scene.error(("backup", "exclude", key), text)
 
 
 def _drill(scene: Scene) -> None:

@@ -10,6 +10,7 @@ from pydantic_core import CoreSchema, PydanticCustomError
 
 from fleet.inventory.shape.backup_fields import (
     Bwlimit,
+    Excluded,
     Reason,
     ReplicaName,
     ReplicaTarget,
@@ -175,6 +176,12 @@ class BackupSection(Section):
     drill: DrillSection | None = Field(None, description="How restores are proven.")
     newest: Annotated[int, whole(1)] = Field(
         1, description="So many of the newest are never removed, whatever the policy says."
+    )
+    exclude: dict[Excluded, Reason] = Field(
+        {},
+        description="The reason for having no backups at all, in words, of what is declared nowhere else:"
+        " guests by VMID (VMs, templates), datasets with all below them, devices and folders that containers"
+        " mount: `9000: a template`, `tank/scratch: ...`, `/dev/sdb1: ...`.",
     )
     brake: BrakeSection = Field(
         default_factory=BrakeSection.absent, description="How many removals need a person's word."

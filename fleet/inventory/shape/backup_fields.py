@@ -127,4 +127,11 @@ VmidRange = Annotated[
     Reads(_vmids, {"type": ["string", "integer"], "pattern": r"^[1-9][0-9]{2,8}( ?- ?[0-9]+)?$"}),
 ]
 Bwlimit = Annotated[int, Reads(_bwlimit, {"type": ["integer", "string"]})]
+Excluded = Annotated[
+    str,
+    matching(
+        rf"[1-9][0-9]{{2,8}}|{_DATASET}|(?:/[^/\x00-\x1f]+)+",
+        "is no VMID, no dataset and no path; write it like 9000, tank/scratch or /dev/sdb1",
+    ),
+]
 Reason = Annotated[str, Reads(_reason, {"type": "string", "minLength": 1})]

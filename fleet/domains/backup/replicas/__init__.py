@@ -1,7 +1,7 @@
 """Replicas: snapshots sent to another dataset or host, by guid, never by force; and what is kept there."""
 
-from fleet.domains.backup.replicas.compare import Side, common, divergence, sides
-from fleet.domains.backup.replicas.facts import ReplicaFacts, probes, read
+from fleet.domains.backup.replicas.compare import Side, common, divergence, held, sides
+from fleet.domains.backup.replicas.facts import ReplicaFacts, probes, read, sent, sent_probes
 from fleet.domains.backup.replicas.plan import Pruning, Sending, prune, send, shown
 
 __all__ = [
@@ -11,10 +11,13 @@ __all__ = [
     "Side",
     "common",
     "divergence",
+    "held",
     "probes",
     "prune",
     "read",
     "send",
+    "sent",
+    "sent_probes",
     "shown",
     "sides",
 ]

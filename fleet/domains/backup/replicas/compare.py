@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from fleet.domains.backup.assemble import datasets_of, items
 from fleet.domains.backup.items import BackupFacts, ZfsSnapshot
+from fleet.domains.backup.names import parse_name
 from fleet.domains.backup.replicas import names
 from fleet.domains.backup.replicas.facts import Bookmark, Copy, Place, ReplicaFacts, Target
 from fleet.domains.backup.spec import BackupSpec, Replica, Subject
@@ -104,6 +105,20 @@ def _side(subject: Subject, replica: Replica, dataset: str, facts: BackupFacts, 
         snapshots=facts.snapshots.get(dataset, ()),
         bookmarks=found.bookmarks.get(dataset, ()),
     )
+
+
+def held(sides: Iterable[Side], installation: str) -> Mapping[tuple[str, str], int]:
+    """By dataset and replica, of when (epoch seconds) the newest copy there is that fleet sent."""
+    found: dict[tuple[str, str], int] = {}
+    for side in sides:
+        copies = (
+            side.found.copies
+            if side.found and side.found.mark == names.mark(installation, side.dataset)
+            else ()
+        )
+        if made := [copy.creation for copy in copies if parse_name(copy.name)]:
+            found[side.dataset, side.replica.name] = max(made)
+    return found
 
 
 def divergence(side: Side) -> str:

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from fleet.core.command import command
 from fleet.core.probe import Answer, Probe
 from fleet.domains.backup.facts import STATE
+from fleet.domains.backup.replicas import names
 from fleet.domains.backup.spec import Replica
 
 #: How long a replica on another host may take to answer (seconds): 20,000 snapshots on cold disks take some.
@@ -132,6 +133,22 @@ def probes(replicas: Iterable[Replica]) -> tuple[Probe, ...]:
         Probe("replica-record", _RECORD),
         *map(_probe, replicas),
     )
+
+
+def sent_probes(replicas: Iterable[Replica]) -> tuple[Probe, ...]:
+    """The read for `sent`, which asks no replica; none where there are none."""
+    listing = f"zfs list -rHp -t bookmark -o name,creation {_ALIVE}"
+    return (Probe("replica-sent", listing),) if tuple(replicas) else ()
+
+
+def sent(answers: Mapping[str, Answer]) -> Mapping[tuple[str, str], int]:
+    """By dataset and replica, of when (epoch seconds) the newest is that was sent: as bookmarks say it."""
+    found: dict[tuple[str, str], int] = {}
+    for name, creation in _rows(answers["replica-sent"], 2):
+        dataset, _, short = name.partition("#")
+        if (replica := names.replica_of(short)) and creation.isdigit():
+            found[dataset, replica] = max(int(creation), found.get((dataset, replica), 0))
+    return found
 
 
 def _probe(replica: Replica) -> Probe:

@@ -26,7 +26,7 @@ class Taking:
     part: Part
     name: str
     methods: Mapping[str, Method] = field(default_factory=dict)  # of the subjects that get one
-    skipped: Mapping[str, str] = field(default_factory=dict)  # excluded, or archived only
+    skipped: Mapping[str, str] = field(default_factory=dict)  # excluded, archived only, a template
     refused: Mapping[str, str] = field(default_factory=dict)  # wanted, and not possible
 
 
@@ -39,10 +39,10 @@ def take(subjects: Sequence[Subject], facts: BackupFacts, name: str) -> Taking:
     pct: list[tuple[int, str, tuple[str, ...]]] = []
     for subject in subjects:
         if subject.exclude is not None:
-            skipped[subject.name] = f"excluded: {subject.exclude}"
+            skipped[subject.name] = subject.no_snapshots
         elif subject.snapshots is None:
-            kind = skipped if subject.archives else refused
-            kind[subject.name] = "archives only" if subject.archives else "hosts.yml has no policy for it"
+            kind = skipped if subject.no_snapshots else refused
+            kind[subject.name] = subject.no_snapshots or "hosts.yml has no policy for it"
         elif subject.vmid is None:
             if why := _against_dataset(subject, facts):
                 refused[subject.name] = why
@@ -55,8 +55,10 @@ def take(subjects: Sequence[Subject], facts: BackupFacts, name: str) -> Taking:
             method = method_of(guest, subject.snapshots)
             datasets = datasets_of(subject, facts)
             if method.kind is None:
-                kind = skipped if guest.template or subject.archives else refused
-                kind[subject.name] = method.why
+                by_design = guest.template or subject.no_snapshots
+                enough = "; if archives are enough: backup: {snapshots: {method: vzdump}}"
+                kind = skipped if by_design else refused
+                kind[subject.name] = method.why + (enough if subject.archives and not by_design else "")
             elif why := _against_guest(guest, method, datasets) or _against_pools(datasets, facts):
                 refused[subject.name] = why
             else:
