@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from zoneinfo import ZoneInfo
 
 from fleet.domains.backup.assemble import archive_items, items
-from fleet.domains.backup.items import BackupFacts
+from fleet.domains.backup.items import BackupFacts, Of
+from fleet.domains.backup.proofs import proofs
 from fleet.domains.backup.spec import BackupSpec, Subject
 from fleet.schedule.calendar import last_due, parse
 
@@ -22,7 +24,7 @@ class Health:
     newest: int | None = None  # seconds since the newest of the one that is worst off
     never: tuple[str, ...] = ()
     late: tuple[str, ...] = ()
-    unproven: tuple[str, ...] = ()
+    unproven: tuple[str, ...] = ()  # `plex`, and `plex (archive)` where that is what no drill restored
 
     @property
     def good(self) -> bool:
@@ -44,7 +46,7 @@ def health(spec: BackupSpec, facts: BackupFacts, *, archives: bool = False) -> H
         newest=max(known, default=None),
         never=tuple(name for name, age in ages.items() if age is None),
         late=tuple(each.name for each in wanted if is_late(each, ages[each.name], spec, facts.now)),
-        unproven=tuple(each.name for each in wanted if _is_unproven(each, spec, facts)),
+        unproven=tuple(_unproven(spec, facts)),
     )
 
 
@@ -66,8 +68,8 @@ def _age(subject: Subject, facts: BackupFacts, *, archives: bool) -> int | None:
     return facts.now - max(made) if made else None
 
 
-def _is_unproven(subject: Subject, spec: BackupSpec, facts: BackupFacts) -> bool:
-    if spec.drill is None:
-        return False
-    proven = facts.proven.get(subject.name)
-    return proven is None or facts.now - proven > spec.drill.max_age
+def _unproven(spec: BackupSpec, facts: BackupFacts) -> Iterator[str]:
+    for subject in spec.subjects:
+        for proof in proofs(subject, spec, facts):
+            if proof.due:
+                yield subject.name if proof.of is Of.SNAPSHOT else f"{subject.name} ({proof.of})"

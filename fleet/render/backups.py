@@ -10,7 +10,7 @@ from zoneinfo import ZoneInfo
 from fleet.backups.health import Health
 from fleet.backups.run import Report
 from fleet.domains.backup.coverage import Row, State
-from fleet.domains.backup.items import Item
+from fleet.domains.backup.items import Item, Of
 from fleet.domains.backup.retention import Decision
 from fleet.domains.backup.snapshots.plan import Rotation, Taking
 from fleet.render.lines import Line, counted, printable, size_text
@@ -177,7 +177,7 @@ def coverage_lines(rows: Sequence[Row]) -> Iterator[Line]:
                 row.state.upper() if row.state is State.UNCOVERED else row.state,
                 row.how,
                 "" if row.state is not State.PROTECTED or row.how.startswith("with") else age_text(row.age),
-                f"{age_text(row.proven)}{' !' if row.unproven else ''}" if row.proven or row.unproven else "",
+                _proven_text(row),
             )
             for row in ordered
         ],
@@ -186,6 +186,16 @@ def coverage_lines(rows: Sequence[Row]) -> Iterator[Line]:
     counts = {state: sum(row.state is state for row in rows) for state in State}
     said = ", ".join(f"{number} {state}" for state, number in counts.items())
     yield Line(said, "red bold" if counts[State.UNCOVERED] else "bold")
+
+
+def _proven_text(row: Row) -> str:
+    """`3 d (boots); archive never !`: of a snapshot where nothing else is said."""
+    return "; ".join(
+        f"{'' if each.of is Of.SNAPSHOT else f'{each.of} '}{age_text(each.age)}"
+        f"{f' ({each.what})' if each.what else ''}{' !' if each.due else ''}"
+        for each in row.proven
+        if each.age is not None or each.due
+    )
 
 
 def health_lines(found: Health) -> Iterator[Line]:
@@ -229,8 +239,8 @@ def coverage_data(rows: Iterable[Row]) -> list[dict[str, Any]]:
             "state": row.state,
             "how": row.how,
             "age": row.age,
-            "proven": row.proven,
-            "unproven": row.unproven,
+            "proven": {each.of: {"age": each.age, "what": each.what or None} for each in row.proven},
+            "unproven": any(each.due for each in row.proven),
         }
         for row in rows
     ]

@@ -5,8 +5,10 @@ from __future__ import annotations
 from dataclasses import replace
 
 from fleet.domains.backup.coverage import Row, State, coverage
-from fleet.domains.backup.items import BackupFacts
+from fleet.domains.backup.items import BackupFacts, Of, Proof
+from fleet.domains.backup.proofs import Proven
 from fleet.domains.backup.spec import ArchivePolicy, Drill, Keep, Subject
+from fleet.render.backups import coverage_lines
 from tests.domains.backup_values import (
     DAY,
     NOW,
@@ -101,8 +103,28 @@ def test_a_restore_that_was_not_proven_for_too_long_is_said() -> None:
     one = guest()
     drill = Drill((9900, 9909), 30 * DAY)
     (never,) = rows(facts([one]), subject_of(one), drill=drill)
-    assert never.unproven
-    (old,) = rows(facts([one], proven={"ct101": at(31)}), subject_of(one), drill=drill)
-    assert (old.unproven, old.proven) == (True, NOW - at(31))
-    (fresh,) = rows(facts([one], proven={"ct101": at(3)}), subject_of(one), drill=drill)
-    assert not fresh.unproven
+    assert never.proven == (Proven(Of.SNAPSHOT, None, "", True),)
+    proven = {("ct101", Of.SNAPSHOT): Proof(at(31), "boots")}
+    (old,) = rows(facts([one], proven=proven), subject_of(one), drill=drill)
+    assert old.proven == (Proven(Of.SNAPSHOT, NOW - at(31), "boots", True),)
+    proven = {("ct101", Of.SNAPSHOT): Proof(at(3), "boots")}
+    (fresh,) = rows(facts([one], proven=proven), subject_of(one), drill=drill)
+    assert not any(each.due for each in fresh.proven)
+
+
+def test_a_clone_of_a_snapshot_proves_no_archive() -> None:
+    one = guest()
+    proven = {("ct101", Of.SNAPSHOT): Proof(at(3), "service")}
+    subject = subject_of(one, archives=ARCHIVES)
+    (row,) = rows(facts([one], proven=proven), subject, drill=Drill((9900, 9909), 30 * DAY))
+    assert [(each.of, each.due) for each in row.proven] == [(Of.SNAPSHOT, False), (Of.ARCHIVE, True)]
+    text = "\n".join(line.text for line in coverage_lines([row]))
+    assert "3 d (service); archive never !" in text
+
+
+def test_a_guest_that_is_only_archived_needs_no_proof_of_a_snapshot() -> None:
+    one = guest(101, volume(kind="dir", storage="local"))
+    proven = {("ct101", Of.ARCHIVE): Proof(at(3), "boots")}
+    subject = subject_of(one, archives=ARCHIVES)
+    (row,) = rows(facts([one], proven=proven), subject, drill=Drill((9900, 9909), 30 * DAY))
+    assert [(each.of, each.due) for each in row.proven] == [(Of.ARCHIVE, False)]

@@ -9,7 +9,8 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from fleet.backups.health import GRACE, health, is_late
-from fleet.domains.backup.spec import Drill
+from fleet.domains.backup.items import Of, Proof
+from fleet.domains.backup.spec import ArchivePolicy, Drill, Keep
 from fleet.schedule.calendar import last_due, parse
 from fleet.schedule.jobs import drilled_at_once
 from tests.domains.backup_values import DAY, NOW, at, bind, daily, facts, guest, spec, subject_of, volume
@@ -56,13 +57,24 @@ def test_health_names_who_has_none_who_is_late_and_who_is_not_proven() -> None:
     other = guest(102, volume(vmid=102), bind())
     subjects = (subject_of(BOUND), subject_of(other), subject_of(guest(103), exclude="not needed"))
     policy = spec(*subjects, drill=Drill((9900, 9909), 30 * DAY))
-    found = health(policy, facts([BOUND, other], [daily(ROOT, 3)], proven={"ct102": at(1)}))
+    found = health(
+        policy, facts([BOUND, other], [daily(ROOT, 3)], proven={("ct102", Of.SNAPSHOT): Proof(at(1))})
+    )
     assert found.subjects == 2
     assert found.newest == 3 * DAY
     assert found.never == ("ct102",)
     assert found.late == ("ct101",)
     assert found.unproven == ("ct101",)
     assert not found.good
+
+
+def test_an_archive_that_no_drill_restored_is_named_though_the_snapshot_was() -> None:
+    subject = subject_of(BOUND, archives=ArchivePolicy("03:00", Keep(daily=7), "backups"))
+    policy = spec(subject, drill=Drill((9900, 9909), 30 * DAY))
+    one = {("ct101", Of.SNAPSHOT): Proof(at(1))}
+    assert health(policy, facts([BOUND], [daily(ROOT, 0)], proven=one)).unproven == ("ct101 (archive)",)
+    both = {**one, ("ct101", Of.ARCHIVE): Proof(at(1))}
+    assert health(policy, facts([BOUND], [daily(ROOT, 0)], proven=both)).unproven == ()
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,7 @@ from enum import StrEnum
 from fleet.domains.backup.assemble import archive_items, items
 from fleet.domains.backup.items import BackupFacts, GuestState, Kind, Volume
 from fleet.domains.backup.method import method_of
+from fleet.domains.backup.proofs import Proven, proofs
 from fleet.domains.backup.spec import BackupSpec, Subject
 
 DAY = 86_400
@@ -32,8 +33,7 @@ class Row:
     state: State
     how: str
     age: int | None = None
-    proven: int | None = None  # seconds since a drill restored it
-    unproven: bool = False  # for longer than the policy allows
+    proven: tuple[Proven, ...] = ()  # of each kind of its backups: when a drill restored one
 
 
 def coverage(
@@ -61,15 +61,10 @@ def coverage(
 def _rows(
     subject: Subject, spec: BackupSpec, facts: BackupFacts, mountpoints: Mapping[str, str]
 ) -> Iterator[Row]:
-    age, proven = _age(subject, facts), _proven(subject, facts)
-    unproven = bool(
-        spec.drill and subject.exclude is None and (proven is None or proven > spec.drill.max_age)
-    )
+    age, proven = _age(subject, facts), proofs(subject, spec, facts)
     if subject.vmid is None:
         state, how = _dataset_state(subject, facts)
-        yield Row(
-            subject.name, "", subject.name, state, how, age, proven, unproven and state is State.PROTECTED
-        )
+        yield Row(subject.name, "", subject.name, state, how, age, proven if state is State.PROTECTED else ())
         return
     guest = facts.guests.get(subject.vmid)
     if guest is None:
@@ -82,8 +77,15 @@ def _rows(
             yield Row(subject.name, volume.key, volume.volid, state, how)
         else:
             state, how = _volume_state(subject, guest, volume)
-            protected = state is State.PROTECTED
-            yield Row(subject.name, volume.key, volume.volid, state, how, age, proven, unproven and protected)
+            yield Row(
+                subject.name,
+                volume.key,
+                volume.volid,
+                state,
+                how,
+                age,
+                proven if state is State.PROTECTED else (),
+            )
 
 
 def _dataset_state(subject: Subject, facts: BackupFacts) -> tuple[State, str]:
@@ -145,7 +147,3 @@ def _age(subject: Subject, facts: BackupFacts) -> int | None:
     made = [each.created for each in (*items(subject, facts), *archive_items(subject, facts)) if each.ours]
     past = [each for each in made if each <= facts.now + 300]
     return facts.now - max(past) if past else None
-
-
-def _proven(subject: Subject, facts: BackupFacts) -> int | None:
-    return facts.now - facts.proven[subject.name] if subject.name in facts.proven else None

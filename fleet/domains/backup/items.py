@@ -15,6 +15,21 @@ class Kind(StrEnum):
     VZDUMP = "vzdump"  # an archive on a storage
 
 
+class Of(StrEnum):
+    """Of what a restore is a proof."""
+
+    SNAPSHOT = "snapshot"
+    ARCHIVE = "archive"
+
+
+@dataclass(frozen=True, slots=True)
+class Proof:
+    """A backup was restored. `what`: how far was looked: files, boots, service; empty: it was not written."""
+
+    at: int  # epoch seconds
+    what: str = ""
+
+
 @dataclass(frozen=True, slots=True)
 class ZfsSnapshot:
     """One ZFS snapshot as `zfs list -p` prints it. Times in epoch seconds, sizes in bytes."""
@@ -122,7 +137,7 @@ class BackupFacts:
     guests: Mapping[int, GuestState] = field(default_factory=dict)
     archives: Mapping[str, tuple[Archive, ...]] = field(default_factory=dict)  # by storage
     recorded: frozenset[str] = frozenset()
-    proven: Mapping[str, int] = field(default_factory=dict)  # subject -> when a drill last restored it
+    proven: Mapping[tuple[str, Of], Proof] = field(default_factory=dict)  # by subject: the last good drill
 
 
 @dataclass(frozen=True, slots=True)
