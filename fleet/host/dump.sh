@@ -87,10 +87,10 @@ fleet_archive_removable() {
         '$2 >= today { print "pinned until " $2; pinned = 1 } END { exit pinned }'
 }
 
-# fleet_drop_archive SET STORAGE VMID VOLID CTIME: removes one archive; where that fails it is protected as before
+# fleet_drop_archive SET STORAGE VMID VOLID CTIME REASON: removes one archive; where that fails it is protected as before
 fleet_drop_archive() {
     fleet_archive_removable "$2" "$3" "$4" "$5" || return
-    fleet_record removing "$1" "$4" - || return
+    fleet_record removing "$1" "$4" - "$6" || return
     pvesh set "/nodes/localhost/storage/$2/content/$4" --protected 0 && pvesm free "$4"
     if fleet_no_archive "$2" "$3" "$4"; then
         fleet_record removed "$1" "$4" -

@@ -115,9 +115,9 @@ fleet_kept_properties=acltype,xattr,recordsize,compression,atime,relatime,logbia
 # fleet_copy_volume HOW SNAPSHOT GUID DATASET REFQUOTA
 fleet_copy_volume() {
     if fleet_dataset "$4"; then
-        fleet_is_copy "$4" && return
-        echo "the dataset $4 exists and is not of this copy" >&2
-        return 1
+        fleet_is_copy "$4" || { echo "the dataset $4 exists and is not of this copy" >&2; return 1; }
+        fleet_drop_received "$4" "$3"
+        return
     fi
     fleet_is_snapshot "$2" "$3" || { echo "$2 is not the snapshot that was planned" >&2; return 1; }
     fleet_copy_how=$1 fleet_copy_path=$2 fleet_copy_guid=$3 fleet_copy_to=$4
@@ -129,11 +129,14 @@ fleet_copy_volume() {
         zfs clone "$@" "$fleet_copy_path" "$fleet_copy_to"
         return
     fi
-    zfs send "$fleet_copy_path" | zfs receive "$@" "$fleet_copy_to" || return
-    # The copy needs no snapshot of its own: this is the one that it was received as.
-    fleet_is_copy "$fleet_copy_to" && fleet_is_snapshot "$fleet_copy_to@${fleet_copy_path#*@}" "$fleet_copy_guid" &&
-        zfs destroy "$fleet_copy_to@${fleet_copy_path#*@}"
-    return 0
+    # Whosever snapshot it is, it arrives under a name of ours, and goes: the copy needs none of its own.
+    zfs send "$fleet_copy_path" | zfs receive "$@" "$fleet_copy_to@fleet-copied" || return
+    fleet_drop_received "$fleet_copy_to" "$fleet_copy_guid"
+}
+
+# fleet_drop_received DATASET GUID: the snapshot that a full copy was received as goes, if it is there
+fleet_drop_received() {
+    ! fleet_is_copy "$1" || ! fleet_is_snapshot "$1@fleet-copied" "$2" || fleet_destroy "$1@fleet-copied"
 }
 
 # fleet_is_copy DATASET: fleet made it as a copy
@@ -192,6 +195,8 @@ fleet_scrap() {
     fleet_log removing "$1" - - || return
     ! fleet_running "$1" || pct stop "$1" || return
     ! fleet_is "$1" lock create || pct unlock "$1" || return
+    # Stopping it may have taken a while.
+    fleet_marked "$1" "$2" || { echo "$1 is no longer the copy that fleet made" >&2; return 1; }
     pct destroy "$1"
     fleet_free "$1" || return 1
     fleet_log removed "$1" - -

@@ -180,5 +180,13 @@ def test_a_removal_names_exactly_one_archive_and_its_time() -> None:
     (step,) = archives.prune(spec(subject()), [subject()], found, this_run=SET).part.steps
     old = archive(2)
     set_, created = snapshot_name("dump", old.created), str(old.created)
-    assert words(step) == ("fleet_drop_archive", set_, "backups", "101", old.volid, created)
+    assert words(step) == (
+        "fleet_drop_archive",
+        set_,
+        "backups",
+        "101",
+        old.volid,
+        created,
+        "beyond every rule",
+    )
     assert [check.command.words[0] for check in step.expect] == ["fleet_archive_removable"]

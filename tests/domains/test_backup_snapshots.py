@@ -321,7 +321,9 @@ def test_what_the_policy_no_longer_keeps_is_removed_one_by_one_with_its_guid() -
     (step,) = rotation.part.steps
     gone = TEN[8:]  # keep-last=1, keep-daily=7: eight stay
     assert removed(rotation) == {each.name for each in gone}
-    assert sorted(words(step)[1:]) == sorted(f"101 {each.path} {each.guid}" for each in gone)
+    assert sorted(" ".join(word.split()[:3]) for word in words(step)[1:]) == sorted(
+        f"101 {each.path} {each.guid}" for each in gone
+    )
 
 
 def test_a_failed_snapshot_removes_nothing_of_that_guest_only() -> None:
@@ -403,9 +405,21 @@ def test_what_proxmox_made_is_removed_through_proxmox() -> None:
     rotation = rotate(spec(subject_of(state)), [subject_of(state)], facts([state], TEN))
     (step,) = rotation.part.steps
     assert words(step)[0] == "fleet_drop_pct"
+    why = {each.id: each.reason for each in rotation.decisions[state.name]}
     assert sorted(words(step)[2:]) == sorted(
-        f"101 pct {each.name} {each.path}={each.guid}" for each in TEN[8:]
+        f"101 pct {each.name} {each.path}={each.guid} -- createtxg={each.createtxg} {why[each.name]}"
+        for each in TEN[8:]
     )
+
+
+def test_each_removal_says_its_rule_to_the_node_and_to_the_journal() -> None:
+    rotation = rotate(spec(subject_of(BOUND)), [subject_of(BOUND)], facts([BOUND], TEN))
+    (step,) = rotation.part.steps
+    why = {each.id: each.reason for each in rotation.decisions["ct101"]}
+    assert sorted(words(step)[1:]) == sorted(
+        f"101 {each.path} {each.guid} createtxg={each.createtxg} {why[each.name]}" for each in TEN[8:]
+    )
+    assert {each.was: each.reason for each in step.because} == {each.name: why[each.name] for each in TEN[8:]}
 
 
 def test_an_unknown_policy_keeps_all() -> None:

@@ -63,6 +63,6 @@ def remove(item: Item, reason: str) -> Step:
                 f"{archive.volid} is the one that was planned, is ours, and is not pinned",
             ),
         ),
-        do=(command("fleet_drop_archive", item.set, *which, created),),
+        do=(command("fleet_drop_archive", item.set, *which, created, reason),),
         order=archive.created,
     )
