@@ -79,7 +79,14 @@ def dump(work: Work, subjects: Sequence[Subject], *, label: str, allowed: int | 
         removed=removed,
         kept=kept,
         braked=pruning.braked,
-        warnings=tuple(_warnings((*results, *removing))),
+        warnings=(
+            *_warnings((*results, *removing)),
+            *(
+                f"{name}: {why}"
+                for name, why in archives.too_few(subjects, after.backups).items()
+                if name not in failed
+            ),
+        ),
         alarms=_alarms(pruning.decisions),
         decisions=pruning.decisions,
         seconds=time.monotonic() - began,

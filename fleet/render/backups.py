@@ -188,6 +188,11 @@ def coverage_lines(rows: Sequence[Row]) -> Iterator[Line]:
     yield Line(said, "red bold" if counts[State.UNCOVERED] else "bold")
 
 
+def limit_lines(too_few: Mapping[str, str]) -> Iterator[Line]:
+    """The guests whose storage will not take as many archives as they are to have."""
+    yield from (Line(f"{name}: {printable(why)}", "yellow") for name, why in too_few.items())
+
+
 def _proven_text(row: Row) -> str:
     """`3 d (boots); archive never !`: of a snapshot where nothing else is said."""
     return "; ".join(

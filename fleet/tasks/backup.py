@@ -181,7 +181,8 @@ def coverage(options: Options) -> int:
     from fleet.backups.health import health
     from fleet.backups.reading import read
     from fleet.domains.backup import coverage as covered
-    from fleet.render.backups import coverage_data, coverage_lines, health_lines
+    from fleet.domains.backup.archives import too_few
+    from fleet.render.backups import coverage_data, coverage_lines, health_lines, limit_lines
     from fleet.render.lines import show
     from fleet.run import connected
 
@@ -199,6 +200,7 @@ def coverage(options: Options) -> int:
         print(json.dumps(coverage_data(rows), indent=2))
     else:
         show(coverage_lines(rows))
+        show(limit_lines(too_few(reading.spec.subjects, reading.backups)))
         show(health_lines(health(reading.spec, reading.backups, archives=True)))
     uncovered = any(row.state is covered.State.UNCOVERED for row in rows)
     return ExitCode.SOME_FAILED if uncovered else ExitCode.DONE

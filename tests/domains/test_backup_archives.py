@@ -127,6 +127,34 @@ def test_a_storage_that_could_not_be_listed_says_nothing_of_its_archives() -> No
     assert "unknown" in archives.dumped(subject(), node(archives={}), SET)
 
 
+def test_a_guest_with_as_many_protected_archives_as_are_allowed_is_refused_with_the_right_number() -> None:
+    planned = archives.dump([subject()], node([archive(1), archive(2)], protected_limits={"backups": 2}), SET)
+    assert not planned.part.steps
+    assert "max-protected-backups is 2" in planned.refused["ct101"]
+    assert "pvesm set backups --max-protected-backups 3" in planned.refused["ct101"]
+
+
+def test_a_limit_below_the_policy_is_said_before_it_is_reached() -> None:
+    for limit, said in ((2, True), (3, False)):
+        found = node([archive(1)], protected_limits={"backups": limit})
+        planned = archives.dump([subject()], found, SET)
+        assert [step.id for step in planned.part.steps] == ["dump ct101"]
+        assert ("ct101" in archives.too_few([subject()], found)) is said
+        assert any("max-protected-backups 3" in note.text for note in planned.part.notes) is said
+
+
+def test_what_others_protect_and_what_is_pinned_needs_a_place_of_its_own() -> None:
+    pinned = archive(3, more=" fleet: pinned=2099-01-31")
+    found = node([archive(1), pinned, by_hand(4)], protected_limits={"backups": 3})
+    assert "--max-protected-backups 5" in archives.dump([subject()], found, SET).refused["ct101"]
+
+
+def test_keeping_all_needs_a_storage_without_a_limit() -> None:
+    policy = replace(POLICY, keep=Keep(all=True))
+    found = node(protected_limits={"backups": 50})
+    assert "--max-protected-backups -1" in archives.too_few([subject(archives=policy)], found)["ct101"]
+
+
 # ── removing ──────────────────────────────────────────────────────────────────────────────────────
 
 

@@ -70,6 +70,16 @@ def test_every_guest_gets_an_archive_that_is_protected_and_says_whose_it_is(
     assert node.leftovers() == []
 
 
+def test_a_storage_that_allows_too_few_protected_archives_is_said_before_vzdump_begins(
+    node: World, inventory: Inventory
+) -> None:
+    node.run("pvesm set local --max-protected-backups 0")
+    report = copies.dump(inventory, limit=("plain",))
+    assert "max-protected-backups is 0" in report.failed["plain"]
+    assert "pvesm set local --max-protected-backups 3" in report.failed["plain"]
+    assert listed(node) == {}
+
+
 @pytest.mark.slow
 def test_the_policy_keeps_two_of_ours_and_every_foreign_archive(node: World, inventory: Inventory) -> None:
     node.run("vzdump 100 --storage local --compress zstd --notes-template by-hand")

@@ -136,6 +136,7 @@ class BackupFacts:
     pools: Mapping[str, Pool] = field(default_factory=dict)
     guests: Mapping[int, GuestState] = field(default_factory=dict)
     archives: Mapping[str, tuple[Archive, ...]] = field(default_factory=dict)  # by storage
+    protected_limits: Mapping[str, int] = field(default_factory=dict)  # by storage: max-protected-backups
     recorded: frozenset[str] = frozenset()
     proven: Mapping[tuple[str, Of], Proof] = field(default_factory=dict)  # by subject: the last good drill
 
