@@ -3,7 +3,8 @@
 #
 #   /var/lib/fleet/installation   the id that everything this fleet makes carries (fleet:owner)
 #   /var/lib/fleet/backups.log    the record, only ever appended to: EPOCH VERB SET PATH GUID [run=RUN] [REASON]
-#                                 REASON is that of a removal, to the end of the line: createtxg=N and the rule
+#                                 REASON is that of a removal, to the end of the line: createtxg=N and the rule;
+#                                 of the VERB pinned, which holds for what has no ZFS property, GUID is the date or -
 #   /var/lib/fleet/configs        the guests' configurations at the time of a set: VMID@SET.conf
 #
 # A group is one guest or dataset in one word: `VMID FREEZE DATASET...`; VMID is - for a dataset of its own. $fleet_by is the
@@ -408,6 +409,11 @@ fleet_drop_pct_one() {
     for fleet_part in $fleet_parts; do
         fleet_why=$(fleet_loose "${fleet_part%=*}" "${fleet_part##*=}" any) || { echo "fleet: kept $fleet_vmid@$fleet_name ${fleet_part%=*} $fleet_why"; return 1; }
     done
+    fleet_why=$(fleet_noted_pin "$fleet_vmid@$fleet_name")
+    if [ -n "$fleet_why" ] && [ "$(printf '%s\n' "$fleet_why" "$(date -u +%Y-%m-%d)" | sort | tail -n 1)" = "$fleet_why" ]; then
+        echo "fleet: kept $fleet_vmid@$fleet_name it is pinned until $fleet_why"
+        return 1
+    fi
     fleet_record removing "$fleet_name" "$fleet_vmid@$fleet_name" - "$*" || return
     fleet_said=$("$fleet_tool" delsnapshot "$fleet_vmid" "$fleet_name" 2>&1)
     # A guest that has left this node meanwhile took its snapshots along.
@@ -467,17 +473,34 @@ fleet_adopt() {
 
 # ── pins ──────────────────────────────────────────────────────────────────────────────────────────
 
+# A PATH is a ZFS snapshot, or VMID@NAME of one that is on other storages, whose pin stands in the record.
+
+# fleet_noted_pin VMID@NAME: the date until which the record says that it is pinned, if it does
+fleet_noted_pin() {
+    awk -v path="$1" '$2 == "pinned" && $4 == path { date = $5 } END { if (date != "-") print date }' "$fleet_state/backups.log" 2>/dev/null
+}
+
 # fleet_pinned DATE PATH...: all these are pinned until then; `-`: none is pinned
 fleet_pinned() {
     fleet_until=$1
     shift
-    for fleet_path; do [ "$(zfs get -Hp -o value,source fleet:pinned -- "$fleet_path" | awk '$2 == "local" { print $1 }')" = "${fleet_until#-}" ] || return 1; done
+    for fleet_path; do
+        case $fleet_path in
+        [0-9]*) fleet_said=$(fleet_noted_pin "$fleet_path") ;;
+        *) fleet_said=$(zfs get -Hp -o value,source fleet:pinned -- "$fleet_path" | awk '$2 == "local" { print $1 }') ;;
+        esac
+        [ "$fleet_said" = "${fleet_until#-}" ] || return 1
+    done
 }
 # fleet_pin DATE PATH...: pins these; `-`: unpins them
 fleet_pin() {
     fleet_until=$1
     shift
     for fleet_path; do
-        if [ "$fleet_until" = - ]; then zfs inherit fleet:pinned "$fleet_path" || return; else zfs set "fleet:pinned=$fleet_until" "$fleet_path" || return; fi
+        case $fleet_path-$fleet_until in
+        [0-9]*) fleet_record pinned "${fleet_path#*@}" "$fleet_path" "$fleet_until" || return ;;
+        *--) zfs inherit fleet:pinned "$fleet_path" || return ;;
+        *) zfs set "fleet:pinned=$fleet_until" "$fleet_path" || return ;;
+        esac
     done
 }

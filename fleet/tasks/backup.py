@@ -209,12 +209,12 @@ def coverage(options: Options) -> int:
 @task(
     "inventory",
     help={
-        "snapshot": "NAME@SNAPSHOT, as backup.list shows them",
+        "snapshot": "NAME@ITEM, as backup.list --archives shows them",
         "until": "the last day on which it may not be removed: 2027-01-31",
     },
 )
 def pin(options: Options, snapshot: str, until: str = "") -> int:
-    """Keep a snapshot until a day, whatever its policy says."""
+    """Keep a snapshot or an archive until a day, whatever its policy says."""
     from datetime import date
 
     try:
@@ -224,9 +224,9 @@ def pin(options: Options, snapshot: str, until: str = "") -> int:
     return _pin(options, snapshot, day.isoformat())
 
 
-@task("inventory", help={"snapshot": "NAME@SNAPSHOT, as backup.list shows them"})
+@task("inventory", help={"snapshot": "NAME@ITEM, as backup.list --archives shows them"})
 def unpin(options: Options, snapshot: str) -> int:
-    """Let the policy decide again about a snapshot that was pinned."""
+    """Let the policy decide again about a snapshot or an archive that was pinned."""
     return _pin(options, snapshot, "-")
 
 
@@ -256,8 +256,9 @@ def adopt(options: Options, name: str) -> int:
 
 def _pin(options: Options, text: str, until: str) -> int:
     from fleet.backups import run
+    from fleet.backups.copies import pin_archive
     from fleet.core.plan import Part
-    from fleet.domains.backup.assemble import items
+    from fleet.domains.backup.assemble import archive_items, items
     from fleet.domains.backup.snapshots import steps
     from fleet.domains.backup.snapshots.plan import day
 
@@ -265,16 +266,20 @@ def _pin(options: Options, text: str, until: str) -> int:
     name, at, wanted = text.partition("@")
     subject = next((each for each in inventory.backups.subjects if each.name == name), None)
     if not at or subject is None:
-        raise UsageError(f"{text!r}: write NAME@SNAPSHOT, a guest or dataset of hosts.yml and its snapshot")
+        raise UsageError(
+            f"{text!r}: write NAME@ITEM, a guest or dataset of hosts.yml and its snapshot or archive"
+        )
+    archived = ":backup/" in wanted
     with run.working(inventory, f"backup.pin {text}") as work:
-        reading = work.read()
-        there = items(subject, reading.backups)
+        reading = work.read(archives=archived)
+        there = (archive_items if archived else items)(subject, reading.backups)
         item = next((each for each in there if each.name == wanted), None)
-        if item is None or not item.ours or not item.parts:
+        if item is None or not item.ours:
             raise UsageError(_no_such(text, there, item is not None))
         if until != "-" and until < (today := day(reading.backups.now)):
             raise UsageError(f"--until {until} is over; write {today} (UTC) or a later day")
-        results = work.apply(Part((steps.pin(item, until),)), jobs=1)
+        step = pin_archive(work.shell, item, until) if archived else steps.pin(item, subject.vmid, until)
+        results = work.apply(Part((step,)), jobs=1)
         work.exit_code = code = _code(results)
     if code == ExitCode.DONE:
         print(f"{text} is no longer pinned" if until == "-" else f"{text} is pinned until {until}")
@@ -293,8 +298,8 @@ def _code(results: Sequence[Result]) -> int:
 
 def _no_such(text: str, there: Sequence[object], known: bool) -> str:
     if known:
-        return f"{text}: fleet pins only snapshots of its own on ZFS"
-    return f"{text}: there is no such snapshot; `inv backup.list` shows the {len(there)} that there are"
+        return f"{text}: fleet pins only snapshots and archives of its own"
+    return f"{text}: there is no such backup; `inv backup.list` shows the {len(there)} that there are"
 
 
 def _load(options: Options) -> Inventory:

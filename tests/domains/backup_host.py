@@ -293,6 +293,7 @@ class Node:
             "zfs-marked": Answer("\n".join(sorted(self.marked)), 0),
             "backup-installation": Answer(f"{self.installation}\n", 0),
             "backup-record": Answer("\n".join(f"{path} {guid}" for path, guid in self.known.items()), 0),
+            "backup-pins": Answer("", 0),
             "backup-proven": Answer("", 0),
             "replica-bookmarks": Answer(
                 "\n".join(

@@ -9,6 +9,8 @@ import pytest
 
 from fleet.core.plan import Impact, Step
 from fleet.domains.backup import archives
+from fleet.domains.backup.archives.steps import pin
+from fleet.domains.backup.assemble import archive_items
 from fleet.domains.backup.items import Archive, BackupFacts
 from fleet.domains.backup.names import snapshot_name
 from fleet.domains.backup.spec import ArchivePolicy, Brake, Keep, Subject
@@ -178,6 +180,22 @@ def test_a_pinned_archive_stays_and_does_not_count() -> None:
     past = archive(4, more=" fleet: pinned=2020-01-31")
     found = node([archive(0), archive(1), archive(2), pinned, past])
     assert set(removed(found)) == {archive(2).volid, past.volid}
+
+
+@pytest.mark.parametrize(
+    ("notes", "until", "after"),
+    [
+        ("fleet: owner=x set=y web", "2099-01-31", "fleet: owner=x set=y web fleet: pinned=2099-01-31"),
+        ("mark\nmy own\nlines", "2099-01-31", "mark fleet: pinned=2099-01-31\nmy own\nlines"),
+        ("mark fleet: pinned=2027-01-31\nx fleet: pinned=2028-01-31", "-", "mark\nx"),
+        ("mark fleet: pinned=2027-01-31 end", "2099-01-31", "mark end fleet: pinned=2099-01-31"),
+    ],
+)
+def test_an_archive_is_pinned_in_the_first_line_of_its_notes_and_the_rest_stays(
+    notes: str, until: str, after: str
+) -> None:
+    item = archive_items(subject(), node([archive(1)]))[0]
+    assert words(pin(item, notes, until))[-2:] == ("--notes", after)
 
 
 def test_nothing_is_removed_of_a_guest_whose_archive_failed() -> None:

@@ -24,6 +24,7 @@ def answers(**texts: str | Answer) -> Mapping[str, Answer]:
         "zfs-marked": "",
         "backup-installation": "abc\n",
         "backup-record": f"{SNAPSHOT}\n",
+        "backup-pins": "101@fleet-a 2099-01-31\n102@fleet-b 2099-01-31\n102@fleet-b -\n",
         "backup-proven": "plex fleet-daily-20261101t070000z 1795000000\n"
         "plex fleet-daily-20261120t070000z 1795300000 boots\n"
         "plex backups:backup/vzdump-lxc-120-2026_11_23-03_00_00.tar.zst 1795200000\n",
@@ -45,6 +46,7 @@ def test_every_answer_becomes_a_value() -> None:
     assert snapshot.pinned == ""
     assert facts.pools["tank"].capacity == 12
     assert facts.recorded == {SNAPSHOT}
+    assert facts.pins == {"101@fleet-a": "2099-01-31", "102@fleet-b": "-"}
     assert facts.proven == {
         ("plex", Of.SNAPSHOT): Proof(1795300000, "boots"),
         ("plex", Of.ARCHIVE): Proof(1795200000),

@@ -13,6 +13,7 @@ from fleet.domains.backup.items import Kind
 from fleet.domains.backup.method import method_of
 from fleet.domains.backup.names import parse_name, snapshot_name
 from fleet.domains.backup.owners import probable_owner
+from fleet.domains.backup.snapshots import steps
 from fleet.domains.backup.snapshots.plan import rotate, take, taken
 from fleet.domains.backup.spec import Brake, Keep, SnapshotPolicy, Subject
 from tests.domains.backup_values import (
@@ -356,6 +357,18 @@ def test_what_is_held_cloned_or_pinned_stays(changes: dict[str, object]) -> None
     snapshots = [*TEN[:9], replace(TEN[9], **changes)]  # type: ignore[arg-type]
     rotation = rotate(spec(subject_of(BOUND)), [subject_of(BOUND)], facts([BOUND], snapshots))
     assert TEN[9].name not in removed(rotation)
+
+
+def test_a_snapshot_on_a_storage_without_zfs_is_pinned_in_the_record() -> None:
+    sections = tuple(section(each.name, each.creation) for each in TEN)
+    state = guest(101, volume(kind="lvmthin"), snapshots=sections)
+    subject = subject_of(state)
+    item = items(subject, facts([state]))[-1]
+    step = steps.pin(item, 101, "2099-01-31")
+    assert words(step) == ("fleet_pin", "2099-01-31", f"101@{item.name}")
+    for date, stays in (("", False), ("2099-01-31", True), ("-", False)):
+        read = facts([state], pins={f"101@{item.name}": date})
+        assert (item.name not in removed(rotate(spec(subject), [subject], read))) is stays
 
 
 def test_a_pin_that_is_over_pins_no_more() -> None:

@@ -230,6 +230,18 @@ def test_a_guest_s_snapshot_goes_by_its_name_alone(fake: Path, name: str) -> Non
     assert destroys(found) == [["pct", "delsnapshot", "101", good]]
 
 
+def test_a_guest_s_snapshot_that_the_record_says_is_pinned_stays_until_it_is_unpinned(fake: Path) -> None:
+    name = GOOD.partition("@")[2]
+    drop = command("fleet_drop_pct", "4", f"101 pct {name}").sh()
+    pin = command("fleet_pin", "2099-01-31", f"101@{name}").sh()
+    unpin = command("fleet_pin", "-", f"101@{name}").sh()
+    for script, gone in ((f"{pin}\n{unpin}\n{drop}", True), (f"{pin}\n{drop}", False)):
+        found = calls(fake, ["eval", script], recorded=[f"101@{name}"])
+        assert destroys(found) == ([["pct", "delsnapshot", "101", name]] if gone else [])
+    assert run(fake, ["fleet_pinned", "2099-01-31", f"101@{name}"]).returncode == 0
+    assert run(fake, ["fleet_pinned", "-", f"101@{name}"]).returncode != 0
+
+
 def test_only_bookmarks_of_the_replica_are_destroyed_when_a_new_one_is_made(fake: Path) -> None:
     mark = "tank/data#fleet-usb-20261123t070000z"
     old = "tank/data#fleet-usb-20261122t070000z"

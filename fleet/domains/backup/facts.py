@@ -34,6 +34,9 @@ awk '$2 == "making" || $2 == "made" || $2 == "adopted" {{ made[$4] = $5 }}
   END {{ for (path in made) print path, made[path] }}' "{STATE}/backups.log"
 """
 
+# Pins of what has no ZFS property; the date is the fifth word, `-` once it is pinned no more.
+_READ_PINS = rf"""awk '$2 == "pinned" {{ print $4, $5 }}' "{STATE}/backups.log" """
+
 _READ_PROVEN = rf"""awk '$4 == "ok" {{ print $2, $3, $1, $5 }}' "{STATE}/proven" """
 
 
@@ -54,6 +57,7 @@ def probes(datasets: Iterable[str]) -> tuple[Probe, ...]:
         Probe("zfs-marked", _READ_MARKED),
         Probe("backup-installation", f'cat "{STATE}/installation"'),
         Probe("backup-record", _READ_RECORD),
+        Probe("backup-pins", _READ_PINS),
         Probe("backup-proven", _READ_PROVEN),
     )
 
@@ -78,6 +82,7 @@ def read(answers: Mapping[str, Answer], guests: Mapping[int, GuestState]) -> Bac
         pools=_pools(_lines(answers["zfs-pools"])),
         guests=guests,
         recorded=frozenset(record),
+        pins=dict(_record(_lines(answers["backup-pins"]))),
         proven=_proven(_lines(answers["backup-proven"])),
     )
 

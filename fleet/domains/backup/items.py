@@ -138,6 +138,7 @@ class BackupFacts:
     archives: Mapping[str, tuple[Archive, ...]] = field(default_factory=dict)  # by storage
     protected_limits: Mapping[str, int] = field(default_factory=dict)  # by storage: max-protected-backups
     recorded: frozenset[str] = frozenset()
+    pins: Mapping[str, str] = field(default_factory=dict)  # by `VMID@NAME`, of what has no ZFS property
     proven: Mapping[tuple[str, Of], Proof] = field(default_factory=dict)  # by subject: the last good drill
 
 

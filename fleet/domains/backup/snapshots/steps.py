@@ -91,17 +91,18 @@ def drop_pct(removals: Iterable[tuple[int, str, Item, str]], subject: str) -> St
     )
 
 
-def pin(item: Item, until: str) -> Step:
-    """Pins a snapshot until a date; `-` unpins it."""
+def pin(item: Item, vmid: int | None, until: str) -> Step:
+    """Pins a snapshot until a date; `-` unpins it. One that is on no ZFS is pinned in the node's record."""
     assert item.kind is not Kind.VZDUMP
-    paths = [part.path for part in item.parts]
+    paths = [part.path for part in item.parts] or [f"{vmid}@{item.name}"]
+    there = command("fleet_has", *paths) if item.parts else command("fleet_has_pct", item.name, str(vmid))
     return Step(
         id=f"pin {item.subject}@{item.name}",
         subject=item.subject,
         action="unpin" if until == "-" else "pin",
         because=(Difference("pinned", item.pinned or None, None if until == "-" else until),),
         done=(Check(command("fleet_pinned", until, *paths), "it is"),),
-        expect=(Check(command("fleet_has", *paths), "the snapshot exists"),),
+        expect=(Check(there, "the snapshot exists"),),
         do=(command("fleet_pin", until, *paths),),
     )
 
