@@ -140,7 +140,7 @@ def get(options: Options, item: str, path: str, dest: str) -> int:
     help={
         "sample": "so many of the newest snapshots and archives, those proven longest ago first (default: 1)",
         "all": "all of them instead of a sample",
-        "archives": "only archives",
+        "archives": "only archives, no snapshots",
         "keep_failed": "leave the copy of what failed on the node, to be looked at",
     },
 )
