@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from fleet.backups.reading import Reading
 from fleet.backups.run import Work, new_name
-from fleet.core.errors import ExitCode
+from fleet.core.command import command
+from fleet.core.errors import ExitCode, HostError
+from fleet.core.plan import Step
 from fleet.domains.backup import archives, replicas
 from fleet.domains.backup.assemble import archive_items
+from fleet.domains.backup.items import Item
 from fleet.domains.backup.retention import Decision
 from fleet.domains.backup.spec import Subject
 from fleet.host.apply import Result
 from fleet.host.guarded import GOOD, Outcome
+from fleet.host.shell import Shell
 from fleet.render.lines import size_text
 from fleet.render.transfer import transferring
 
@@ -79,12 +84,32 @@ def dump(work: Work, subjects: Sequence[Subject], *, label: str, allowed: int | 
         removed=removed,
         kept=kept,
         braked=pruning.braked,
-        warnings=tuple(_warnings((*results, *removing))),
+        warnings=(
+            *_warnings((*results, *removing)),
+            *(
+                f"{name}: {why}"
+                for name, why in archives.too_few(subjects, after.backups).items()
+                if name not in failed
+            ),
+        ),
         alarms=_alarms(pruning.decisions),
         decisions=pruning.decisions,
         seconds=time.monotonic() - began,
         executions=work.shell.executions,
     )
+
+
+def pin_archive(shell: Shell, item: Item, until: str) -> Step:
+    """What pins an archive until a day (`-`: unpins it), by its notes: lists have only their first line."""
+    content = f"/nodes/localhost/storage/{item.name.partition(':')[0]}/content/{item.name}"
+    output = shell.run(command("pvesh", "get", content, "--output-format", "json").sh(), timeout=120)
+    try:
+        notes = json.loads(output.out).get("notes", "") if not output.code else None
+    except (ValueError, AttributeError):
+        notes = None
+    if notes is None:
+        raise HostError(f"{item.name}: its notes cannot be read: {output.err.strip() or output.out.strip()}")
+    return archives.pin(item, str(notes), until)
 
 
 def _archives_of(subject: Subject, reading: Reading) -> frozenset[str]:

@@ -9,7 +9,8 @@ from zoneinfo import ZoneInfo
 from fleet.backups.reading import Reading, read
 from fleet.domains.backup import replicas
 from fleet.domains.backup.ages import SNAPSHOT, Age, Due, ages
-from fleet.domains.backup.items import BackupFacts
+from fleet.domains.backup.items import BackupFacts, Of
+from fleet.domains.backup.proofs import proofs
 from fleet.domains.backup.spec import BackupSpec
 from fleet.domains.backup.undeclared import Declared
 from fleet.host.shell import Shell
@@ -29,7 +30,7 @@ class Health:
     newest: int | None = None  # seconds since the newest of the one that is worst off
     never: tuple[str, ...] = ()
     late: tuple[str, ...] = ()
-    unproven: tuple[str, ...] = ()
+    unproven: tuple[str, ...] = ()  # `plex`, and `plex (archive)` where that is what no drill restored
     unread: tuple[str, ...] = ()  # where backups may be that could not be looked for, and why
 
     @property
@@ -123,16 +124,12 @@ def health(spec: BackupSpec, facts: BackupFacts, unread: tuple[str, ...] = ()) -
 
 
 def unproven(spec: BackupSpec, facts: BackupFacts) -> tuple[str, ...]:
-    """The subjects whose restore was not proven in time."""
-    drill = spec.drill
-    if drill is None:
-        return ()
+    """The subjects whose restore was not proven in time, with the kind where that is not their snapshots."""
     return tuple(
-        each.name
-        for each in spec.subjects
-        if each.exclude is None
-        and each.snapshots
-        and facts.now - facts.proven.get(each.name, 0) > drill.max_age
+        subject.name if proof.of is Of.SNAPSHOT else f"{subject.name} ({proof.of})"
+        for subject in spec.subjects
+        for proof in proofs(subject, spec, facts)
+        if proof.due
     )
 
 

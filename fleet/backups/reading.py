@@ -66,6 +66,7 @@ def read(
         replace(
             found,
             archives={each: made for each, made in listed.items() if made is not None},
+            protected_limits=_protected_limits(facts.storage.storages),
             complete=found.complete and all(made is not None for made in listed.values()),
         ),
         spec,
@@ -156,6 +157,12 @@ def _is_on(value: str) -> bool:
 
 
 # ── archives ──────────────────────────────────────────────────────────────────────────────────────
+
+
+def _protected_limits(storages: Mapping[str, StorageEntry]) -> dict[str, int]:
+    """How many archives of a guest each storage lets be protected, where it has a limit of its own."""
+    limits = {name: entry.options.get("max-protected-backups", "") for name, entry in storages.items()}
+    return {name: int(limit) for name, limit in limits.items() if limit.isdigit()}
 
 
 def _archives_probe(storage: str) -> Probe:

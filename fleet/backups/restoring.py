@@ -15,6 +15,7 @@ from fleet.core.plan import Part, Plan, join
 from fleet.core.probe import Probe, split_files
 from fleet.domains.backup.facts import STATE
 from fleet.domains.backup.items import Item, Kind
+from fleet.domains.backup.proofs import of_item
 from fleet.domains.backup.restore import drill as drills
 from fleet.domains.backup.restore.choice import LATEST, Named, found
 from fleet.domains.backup.restore.config import TAG
@@ -73,7 +74,7 @@ class Restored:
 
 @dataclass(frozen=True, slots=True)
 class Drilled:
-    """What became of a drill: the proven subjects and their backups, the failed ones and why."""
+    """What became of a drill, by `NAME@ITEM`: what was proven of the good ones, why others failed."""
 
     proven: Mapping[str, str] = field(default_factory=dict)
     failed: Mapping[str, str] = field(default_factory=dict)
@@ -307,28 +308,41 @@ def _batch(
     guests = [subject.vmid for subject, _ in chosen if subject.vmid is not None]
     reading = work.read(more=(_RECORD, _configs_probe(guests)))
     configs = {
-        subject.name: archive_config(work.shell, item) if item.archive else config_of(reading, subject, item)
+        drills.shown(item): archive_config(work.shell, item)
+        if item.archive
+        else config_of(reading, subject, item)
         for subject, item in chosen
         if subject.vmid is not None
     }
-    health = {name: _health(work.inventory, name) for name in configs}
+    health = {
+        subject.name: _health(work.inventory, subject.name)
+        for subject, _ in chosen
+        if subject.vmid is not None
+    }
     node = node_of(work.inventory, reading)
     drilling = drills.drill(chosen, configs, health, reading.backups, node, policy)
     results = work.apply(*drilling.parts.values(), jobs=jobs)
     failed = {**drilling.refused, **_failed(drilling, results)}
     if keep_failed:
         kept = (*kept, *(drilling.copies[name] for name in failed if name in drilling.copies))
-    after = node_of(work.inventory, work.read(more=(_RECORD,)))
+    proven = work.read(more=(_RECORD,))
+    after = node_of(work.inventory, proven)
     if (scraps := drills.leftovers(policy, after, but=kept)).steps:
         work.apply(scraps, jobs=jobs)
         after = node_of(work.inventory, work.read(more=(_RECORD,)))
     return Drilled(
-        proven={name: drilling.items[name].name for name in drilling.parts if name not in failed},
+        proven={name: _proven(drilling.items[name], proven) for name in drilling.parts if name not in failed},
         failed=failed,
         notes=_notes(drilling, results),
         kept=tuple(vmid for vmid in kept if vmid in after.guests),
         left=tuple(step.subject for step in drills.leftovers(policy, after, but=kept).steps),
     )
+
+
+def _proven(item: Item, reading: Reading) -> str:
+    """What the record says of the proof that was just made."""
+    proof = reading.backups.proven.get((item.subject, of_item(item)))
+    return proof.what if proof else ""
 
 
 def _joined(one: Drilled, other: Drilled) -> Drilled:
@@ -347,7 +361,7 @@ def _health(inventory: Inventory, name: str) -> drills.Health:
 
 
 def _failed(drilling: drills.Drilling, results: Sequence[Result]) -> dict[str, str]:
-    """Why each subject was not proven, in the host's words."""
+    """Why each backup was not proven, in the host's words."""
     by_id = {result.step.id: result for result in results}
     failed = {}
     for name, part in drilling.parts.items():

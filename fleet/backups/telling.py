@@ -88,6 +88,7 @@ def report_of_drill(drilled: Drilled, inventory: Inventory) -> notify.Report:
         summary=f"{len(drilled.proven)} of {len(drilled.proven) + len(drilled.failed)} restored and proven in"
         f" {drilled.seconds:.0f} s",
         failed=(*_pairs(drilled.failed), *drilled.left),
+        info=tuple(f"{name}: {note}" for name, notes in drilled.notes.items() for note in notes),
     )
 
 

@@ -56,7 +56,7 @@ def apply(
 
     def work(number: int, step: Step) -> None:
         try:
-            ended.put(_run(shell, f"{run}-{number:04d}", step, watcher))
+            ended.put(_run(shell, run, number, step, watcher))
         except BaseException as error:  # noqa: BLE001 - raised again in the thread that waits
             ended.put(error)
 
@@ -108,11 +108,15 @@ def _ctrl_c(tell: Callable[[], None]) -> Iterator[None]:
         signal.signal(signal.SIGINT, before)
 
 
-def _run(shell: Shell, job: str, step: Step, watcher: Watcher) -> Result:
+def _run(shell: Shell, run: str, number: int, step: Step, watcher: Watcher) -> Result:
     began = time.monotonic()
     try:
         done = run_job(
-            shell, job, f"{step.subject}: {step.action}", guarded(step), lambda line: watcher.said(step, line)
+            shell,
+            f"{run}-{number:04d}",
+            f"{step.subject}: {step.action}",
+            guarded(step, run),
+            lambda line: watcher.said(step, line),
         )
     except LinkLost as error:
         return Result(step, Outcome.DETACHED, (str(error),), time.monotonic() - began)

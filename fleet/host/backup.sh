@@ -2,10 +2,13 @@
 # What backups do on the host: freeze, snapshot, remove, and the record of what fleet made.
 #
 #   /var/lib/fleet/installation   the id that everything this fleet makes carries (fleet:owner)
-#   /var/lib/fleet/backups.log    the record, only ever appended to: EPOCH VERB SET PATH GUID
+#   /var/lib/fleet/backups.log    the record, only ever appended to: EPOCH VERB SET PATH GUID [run=RUN] [REASON]
+#                                 REASON is that of a removal, to the end of the line: createtxg=N and the rule;
+#                                 of the VERB pinned, which holds for what has no ZFS property, GUID is the date or -
 #   /var/lib/fleet/configs        the guests' configurations at the time of a set: VMID@SET.conf
 #
-# A group is one guest or dataset in one word: `VMID FREEZE DATASET...`; VMID is - for a dataset of its own.
+# A group is one guest or dataset in one word: `VMID FREEZE DATASET...`; VMID is - for a dataset of its own. $fleet_by is the
+# run that sends the step (guarded.py).
 
 # Another place only in tests.
 fleet_state=${FLEET_STATE:-/var/lib/fleet}
@@ -25,10 +28,12 @@ fleet_installation() {
         { echo "$fleet_state/installation cannot be made, or holds no id of 32 digits: what it would mark is not made" >&2; return 1; }
 }
 
-# fleet_record VERB SET PATH GUID: one line more in the record; one that a full disk cut short is ended before
+# fleet_record VERB SET PATH GUID [REASON]: one line more in the record; one that a full disk cut short is ended before
 fleet_record() {
+    fleet_reason=$(printf '%s' "$5" | tr -c '[:print:]' '?')
     (umask 077 && mkdir -p "$fleet_state" && { [ -z "$(tail -c 1 "$fleet_state/backups.log" 2>/dev/null)" ] || echo >>"$fleet_state/backups.log"; } &&
-        printf '%s %s %s %s %s\n' "$(date +%s)" "$1" "$2" "$3" "$4" >>"$fleet_state/backups.log")
+        printf '%s %s %s %s %s\n' "$(date +%s)" "$1" "$2" "$3" "$4${fleet_by:+ run=$fleet_by}${fleet_reason:+ $fleet_reason}" \
+            >>"$fleet_state/backups.log")
 }
 fleet_unrecorded() { echo "$fleet_state/backups.log cannot be written: what would not be in that record is not made"; }
 
@@ -265,10 +270,28 @@ fleet_has_pct() {
 
 # ── removing ──────────────────────────────────────────────────────────────────────────────────────
 
+# What destroys: these two functions and nothing else (tests/host/test_destroy.py). They are a text, since on another host they
+# run in the shell that ssh starts there (send.sh).
+#
 # fleet_one_snapshot PATH: this names exactly one snapshot that fleet may have made
-fleet_one_snapshot() {
-    printf '%s\n' "$1" | LC_ALL=C grep -Eqx '[A-Za-z][A-Za-z0-9_.:-]*(/[A-Za-z0-9_.:-]+)*@fleet-[a-z0-9_-]{1,34}'
+# fleet_destroy PATH: destroys this one snapshot
+# fleet_destroy_bookmark PATH: destroys this one bookmark, of a replica
+# shellcheck disable=SC2016
+fleet_destroying='
+fleet_named() {
+    case $1 in *[!A-Za-z0-9_.:/@#-]*) return 1 ;; esac
+    printf "%s\n" "$1" | LC_ALL=C grep -Eqx "[A-Za-z][A-Za-z0-9_.:-]*(/[A-Za-z0-9_.:-]+)*$2"
 }
+fleet_one_snapshot() { fleet_named "$1" "@fleet-[a-z0-9_-]{1,34}"; }
+fleet_destroy() {
+    fleet_one_snapshot "$1" || { echo "$1 is no name of a snapshot of this program" >&2; return 1; }
+    zfs destroy "$1"
+}
+fleet_destroy_bookmark() {
+    fleet_named "$1" "#fleet-[A-Za-z0-9_.-]+-[0-9]{8}t[0-9]{6}z" || { echo "$1 is no name of a bookmark of this program" >&2; return 1; }
+    zfs destroy "$1"
+}'
+eval "$fleet_destroying"
 
 # fleet_removable PATH GUID: it is still the one that was meant, it is ours, and nothing holds it; says why not
 fleet_removable() {
@@ -295,7 +318,7 @@ fleet_loose() {
             }'
 }
 
-# fleet_drop_zfs ENTRY...: removes ZFS snapshots, one a command; an entry is the word `VMID PATH GUID`
+# fleet_drop_zfs ENTRY...: removes ZFS snapshots, one a command; an entry is the word `VMID PATH GUID REASON`
 fleet_drop_zfs() {
     fleet_bad=0 fleet_destroyed=''
     for fleet_entry; do
@@ -315,21 +338,23 @@ fleet_drop_zfs() {
 }
 
 fleet_drop_zfs_one() {
+    fleet_path=$2 fleet_guid=$3
     if [ "$1" != - ] && fleet_why=$(fleet_lock "$1"); then
-        echo "fleet: kept $2 the guest is locked ($fleet_why)"
+        echo "fleet: kept $fleet_path the guest is locked ($fleet_why)"
         return 1
     fi
-    if ! fleet_why=$(fleet_removable "$2" "$3"); then
-        fleet_has "$2" || return 0
-        echo "fleet: kept $2 it $fleet_why"
+    if ! fleet_why=$(fleet_removable "$fleet_path" "$fleet_guid"); then
+        fleet_has "$fleet_path" || return 0
+        echo "fleet: kept $fleet_path it $fleet_why"
         return 1
     fi
-    fleet_record removing "${2#*@}" "$2" "$3" || return
-    fleet_said=$(zfs destroy "$2" 2>&1) || echo "fleet: kept $2 $(printf '%s\n' "$fleet_said" | grep -m 1 .)"
-    fleet_destroyed="$fleet_destroyed $2"
+    shift 3
+    fleet_record removing "${fleet_path#*@}" "$fleet_path" "$fleet_guid" "$*" || return
+    fleet_said=$(fleet_destroy "$fleet_path" 2>&1) || echo "fleet: kept $fleet_path $(printf '%s\n' "$fleet_said" | grep -m 1 .)"
+    fleet_destroyed="$fleet_destroyed $fleet_path"
 }
 
-# fleet_dropped_zfs VMID PATH GUID: what became of one that was to be destroyed goes into the record
+# fleet_dropped_zfs VMID PATH GUID REASON: what became of one that was to be destroyed goes into the record
 fleet_dropped_zfs() {
     case " $fleet_destroyed " in *" $2 "*) ;; *) return 0 ;; esac
     printf '%s\n' "$fleet_there" | grep -qxF -e "${2%@*}" || return 1
@@ -342,7 +367,7 @@ fleet_dropped_zfs() {
 }
 
 # fleet_drop_pct JOBS ENTRY...: removes snapshots of guests, so many guests side by side and the snapshots of one in turn; an
-# entry is the word `VMID TOOL NAME PATH=GUID...`
+# entry is the word `VMID TOOL NAME PATH=GUID... -- REASON`
 fleet_drop_pct() {
     fleet_jobs=$1 fleet_running=0
     shift
@@ -365,8 +390,10 @@ fleet_drop_pct_of() {
 }
 
 fleet_drop_pct_one() {
-    fleet_vmid=$1 fleet_tool=$2 fleet_name=$3
+    fleet_vmid=$1 fleet_tool=$2 fleet_name=$3 fleet_parts=''
     shift 3
+    while [ $# -gt 0 ] && [ "$1" != -- ]; do fleet_parts="$fleet_parts $1"; shift; done
+    [ $# -eq 0 ] || shift
     fleet_file=$(fleet_conf_file "$fleet_vmid") || { echo "fleet: kept $fleet_vmid@$fleet_name the guest is no longer on this node"; return 1; }
     printf '%s\n' "$fleet_name" | LC_ALL=C grep -Eqx 'fleet-[a-z0-9_-]{1,34}' || { echo "fleet: kept $fleet_vmid@$fleet_name it is no name of a snapshot of fleet's"; return 1; }
     grep -qxF "[$fleet_name]" "$fleet_file" || return 0
@@ -379,10 +406,15 @@ fleet_drop_pct_one() {
         return 1
     fi
     # One volume that cannot let go would leave the guest locked half way through (backup.md 3.5).
-    for fleet_part; do
+    for fleet_part in $fleet_parts; do
         fleet_why=$(fleet_loose "${fleet_part%=*}" "${fleet_part##*=}" any) || { echo "fleet: kept $fleet_vmid@$fleet_name ${fleet_part%=*} $fleet_why"; return 1; }
     done
-    fleet_record removing "$fleet_name" "$fleet_vmid@$fleet_name" - || return
+    fleet_why=$(fleet_noted_pin "$fleet_vmid@$fleet_name")
+    if [ -n "$fleet_why" ] && [ "$(printf '%s\n' "$fleet_why" "$(date -u +%Y-%m-%d)" | sort | tail -n 1)" = "$fleet_why" ]; then
+        echo "fleet: kept $fleet_vmid@$fleet_name it is pinned until $fleet_why"
+        return 1
+    fi
+    fleet_record removing "$fleet_name" "$fleet_vmid@$fleet_name" - "$*" || return
     fleet_said=$("$fleet_tool" delsnapshot "$fleet_vmid" "$fleet_name" 2>&1)
     # A guest that has left this node meanwhile took its snapshots along.
     [ -e "$fleet_file" ] || fleet_said="the guest is no longer on this node"
@@ -441,17 +473,34 @@ fleet_adopt() {
 
 # ── pins ──────────────────────────────────────────────────────────────────────────────────────────
 
+# A PATH is a ZFS snapshot, or VMID@NAME of one that is on other storages, whose pin stands in the record.
+
+# fleet_noted_pin VMID@NAME: the date until which the record says that it is pinned, if it does
+fleet_noted_pin() {
+    awk -v path="$1" '$2 == "pinned" && $4 == path { date = $5 } END { if (date != "-") print date }' "$fleet_state/backups.log" 2>/dev/null
+}
+
 # fleet_pinned DATE PATH...: all these are pinned until then; `-`: none is pinned
 fleet_pinned() {
     fleet_until=$1
     shift
-    for fleet_path; do [ "$(zfs get -Hp -o value,source fleet:pinned -- "$fleet_path" | awk '$2 == "local" { print $1 }')" = "${fleet_until#-}" ] || return 1; done
+    for fleet_path; do
+        case $fleet_path in
+        [0-9]*) fleet_said=$(fleet_noted_pin "$fleet_path") ;;
+        *) fleet_said=$(zfs get -Hp -o value,source fleet:pinned -- "$fleet_path" | awk '$2 == "local" { print $1 }') ;;
+        esac
+        [ "$fleet_said" = "${fleet_until#-}" ] || return 1
+    done
 }
 # fleet_pin DATE PATH...: pins these; `-`: unpins them
 fleet_pin() {
     fleet_until=$1
     shift
     for fleet_path; do
-        if [ "$fleet_until" = - ]; then zfs inherit fleet:pinned "$fleet_path" || return; else zfs set "fleet:pinned=$fleet_until" "$fleet_path" || return; fi
+        case $fleet_path-$fleet_until in
+        [0-9]*) fleet_record pinned "${fleet_path#*@}" "$fleet_path" "$fleet_until" || return ;;
+        *--) zfs inherit fleet:pinned "$fleet_path" || return ;;
+        *) zfs set "fleet:pinned=$fleet_until" "$fleet_path" || return ;;
+        esac
     done
 }

@@ -81,16 +81,24 @@ fleet_archive_removable() {
     printf '%s\n' "$fleet_found" | awk -F '\t' -v volid="$3" -v created="$4" -v mark="fleet: owner=$fleet_id set=" '
         $1 == volid && $2 == created && index($5, mark) == 1 { found = 1 } END { exit !found }' ||
         { echo "$3 does not carry our mark any more, or is of another time"; return 1; }
-    # All lines of its notes, in one: a pin may stand in any of them.
-    fleet_found=$(timeout -k 5 120 pvesh get "/nodes/localhost/storage/$1/content/$3" --output-format json) || return
-    printf '%s\n' "$fleet_found" | LC_ALL=C grep -o 'fleet: pinned=[0-9-]*' | awk -F = -v today="$(date -u +%Y-%m-%d)" \
-        '$2 >= today { print "pinned until " $2; pinned = 1 } END { exit pinned }'
+    fleet_found=$(fleet_archive_pins "$1" "$3") || return
+    printf '%s\n' "$fleet_found" | awk -v today="$(date -u +%Y-%m-%d)" '$1 >= today { print "pinned until " $1; pinned = 1 } END { exit pinned }'
 }
 
-# fleet_drop_archive SET STORAGE VMID VOLID CTIME: removes one archive; where that fails it is protected as before
+# fleet_archive_pins STORAGE VOLID: the dates until which its notes pin it, which may stand in any of their lines
+fleet_archive_pins() {
+    fleet_found=$(timeout -k 5 120 pvesh get "/nodes/localhost/storage/$1/content/$2" --output-format json) || return
+    printf '%s\n' "$fleet_found" | LC_ALL=C grep -o 'fleet: pinned=[0-9-]*' | sed 's/.*=//'
+    return 0
+}
+
+# fleet_archive_pinned STORAGE VOLID DATE: its notes pin it until then; `-`: not at all
+fleet_archive_pinned() { fleet_found=$(fleet_archive_pins "$1" "$2") && [ "$fleet_found" = "${3#-}" ]; }
+
+# fleet_drop_archive SET STORAGE VMID VOLID CTIME REASON: removes one archive; where that fails it is protected as before
 fleet_drop_archive() {
     fleet_archive_removable "$2" "$3" "$4" "$5" || return
-    fleet_record removing "$1" "$4" - || return
+    fleet_record removing "$1" "$4" - "$6" || return
     pvesh set "/nodes/localhost/storage/$2/content/$4" --protected 0 && pvesm free "$4"
     if fleet_no_archive "$2" "$3" "$4"; then
         fleet_record removed "$1" "$4" -

@@ -6,6 +6,7 @@ import re
 from enum import StrEnum
 from functools import cache
 from importlib.resources import files
+from shlex import quote
 
 from fleet.core.plan import Check, Step
 
@@ -49,11 +50,15 @@ def prelude() -> str:
     return library("prelude.sh")
 
 
-def guarded(step: Step) -> str:
-    """The script of a step: done already -> skip; not as planned -> refuse; else act, and look again."""
+def guarded(step: Step, run: str = "") -> str:
+    """The script of a step: done already -> skip; not as planned -> refuse; else act, and look again.
+
+    `run`: what the host's records name as the run that it is of.
+    """
     if not step.done:
         raise ValueError(f"{step.id} has no idempotence check")
-    lines = [prelude(), *_libraries(step), f"fleet_done() {{ {_all(step.done)}; }}"]
+    lines = [prelude(), *_libraries(step), f"fleet_by={quote(run)}"]
+    lines.append(f"fleet_done() {{ {_all(step.done)}; }}")
     lines.append(f"if fleet_done >/dev/null 2>&1; then exit {_SKIPPED}; fi")
     for number, check in enumerate(step.expect):
         lines.append(f"{check.command.sh()} >/dev/null 2>&1 || {{ echo '{_MARK}{number}'; exit {_STALE}; }}")

@@ -82,7 +82,17 @@ class Journal:
         """A watcher that writes each step's start and end down before it tells the other one."""
 
         def started(step: Step) -> None:
-            self.write("started", step=step.id, subject=step.subject, action=step.action, impact=step.impact)
+            self.write(
+                "started",
+                step=step.id,
+                subject=step.subject,
+                action=step.action,
+                impact=step.impact,
+                because=[
+                    {"key": each.key, "was": each.was, "want": each.want, "reason": each.reason}
+                    for each in step.because
+                ],
+            )
             watcher.started(step)
 
         def ended(result: Result) -> None:

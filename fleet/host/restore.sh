@@ -3,7 +3,8 @@
 #
 #   /var/lib/fleet/restores.log   the record, only ever appended to: EPOCH VERB VMID WHAT FROM
 #                                 making, made, removing, removed: a copy; rolling, rolled: a guest put back in its place
-#   /var/lib/fleet/proven         a line for each drill: EPOCH SUBJECT ITEM ok|failed
+#   /var/lib/fleet/proven         a line for each drill: EPOCH SUBJECT ITEM ok|failed [WHAT]; WHAT is how far it was proven:
+#                                 files (they can be read), boots (and they can), service (and that runs)
 #
 # A copy is a container whose description holds the line MARK (as the config file writes it) and whose number the record has.
 # Nothing here destroys a dataset: a copy goes through `pct destroy`, which frees only what bears its number.
@@ -114,9 +115,9 @@ fleet_kept_properties=acltype,xattr,recordsize,compression,atime,relatime,logbia
 # fleet_copy_volume HOW SNAPSHOT GUID DATASET REFQUOTA
 fleet_copy_volume() {
     if fleet_dataset "$4"; then
-        fleet_is_copy "$4" && return
-        echo "the dataset $4 exists and is not of this copy" >&2
-        return 1
+        fleet_is_copy "$4" || { echo "the dataset $4 exists and is not of this copy" >&2; return 1; }
+        fleet_drop_received "$4" "$3"
+        return
     fi
     fleet_is_snapshot "$2" "$3" || { echo "$2 is not the snapshot that was planned" >&2; return 1; }
     fleet_copy_how=$1 fleet_copy_path=$2 fleet_copy_guid=$3 fleet_copy_to=$4
@@ -128,11 +129,14 @@ fleet_copy_volume() {
         zfs clone "$@" "$fleet_copy_path" "$fleet_copy_to"
         return
     fi
-    zfs send "$fleet_copy_path" | zfs receive "$@" "$fleet_copy_to" || return
-    # The copy needs no snapshot of its own: this is the one that it was received as.
-    fleet_is_copy "$fleet_copy_to" && fleet_is_snapshot "$fleet_copy_to@${fleet_copy_path#*@}" "$fleet_copy_guid" &&
-        zfs destroy "$fleet_copy_to@${fleet_copy_path#*@}"
-    return 0
+    # Whosever snapshot it is, it arrives under a name of ours, and goes: the copy needs none of its own.
+    zfs send "$fleet_copy_path" | zfs receive "$@" "$fleet_copy_to@fleet-copied" || return
+    fleet_drop_received "$fleet_copy_to" "$fleet_copy_guid"
+}
+
+# fleet_drop_received DATASET GUID: the snapshot that a full copy was received as goes, if it is there
+fleet_drop_received() {
+    ! fleet_is_copy "$1" || ! fleet_is_snapshot "$1@fleet-copied" "$2" || fleet_destroy "$1@fleet-copied"
 }
 
 # fleet_is_copy DATASET: fleet made it as a copy
@@ -191,6 +195,8 @@ fleet_scrap() {
     fleet_log removing "$1" - - || return
     ! fleet_running "$1" || pct stop "$1" || return
     ! fleet_is "$1" lock create || pct unlock "$1" || return
+    # Stopping it may have taken a while.
+    fleet_marked "$1" "$2" || { echo "$1 is no longer the copy that fleet made" >&2; return 1; }
     pct destroy "$1"
     fleet_free "$1" || return 1
     fleet_log removed "$1" - -
@@ -198,9 +204,11 @@ fleet_scrap() {
 
 # ── drills ────────────────────────────────────────────────────────────────────────────────────────
 
-# fleet_prove_log SUBJECT ITEM ok|failed
+# fleet_prove_log SUBJECT ITEM ok|failed SAID: SAID may hold the line `fleet: proved WHAT`
 fleet_prove_log() {
-    (umask 077 && mkdir -p "$fleet_state" && printf '%s %s %s %s\n' "$(date +%s)" "$1" "$2" "$3" >>"$fleet_state/proven")
+    fleet_what=$(printf '%s\n' "$4" | sed -n 's/^fleet: proved //p')
+    (umask 077 && mkdir -p "$fleet_state" &&
+        printf '%s %s %s %s\n' "$(date +%s)" "$1" "$2" "$3${fleet_what:+ $fleet_what}" >>"$fleet_state/proven")
 }
 
 # fleet_proven SUBJECT ITEM EPOCH: it was restored since then
@@ -209,17 +217,45 @@ fleet_proven() {
         END { exit !found }' "$fleet_state/proven" 2>/dev/null
 }
 
-# What a guest says of its service: `ok`, or what is wrong with it. Run inside, with KIND NAME DIRECTORY.
+# What a guest says of its service: `ok`, what is wrong with it, or `unproven TEXT` where a drill cannot tell. Run inside, with
+# KIND NAME DIRECTORY [copy]. In the copy a stack is brought up from the images that are there; in the original, whose stack is
+# not to be touched, only its file is looked for.
 # shellcheck disable=SC2016
 fleet_service_inside='
 case $1 in
 compose)
     for directory in "$3" "/docker/$2" "/opt/$2"; do
-        for name in compose.yaml compose.yml docker-compose.yaml docker-compose.yml; do
-            [ -n "$directory" ] && [ -f "$directory/$name" ] && { echo ok; exit; }
+        for name in compose.yaml compose.yml docker-compose.yaml docker-compose.yml ""; do
+            [ -z "$directory" ] || [ -z "$name" ] || [ ! -f "$directory/$name" ] || break 2
         done
     done
-    echo "no compose file in ${3:-/docker/$2 or /opt/$2}" ;;
+    [ -n "$name" ] || { echo "no compose file in ${3:-/docker/$2 or /opt/$2}"; exit; }
+    [ "$4" = copy ] || { echo ok; exit; }
+    command -v docker >/dev/null || { echo "unproven Docker is not installed in it"; exit; }
+    tries=30
+    until docker info >/dev/null 2>&1; do
+        tries=$((tries - 1))
+        [ "$tries" -gt 0 ] || { echo "unproven Docker does not run in it"; exit; }
+        sleep 1
+    done
+    cd "$directory" || exit
+    if ! said=$(docker compose up -d --no-build --pull never 2>&1 </dev/null); then
+        said=$(printf "%s\n" "$said" | grep . | tail -n 1)
+        # What drills leave out, addresses, networks and devices, is not held against the backup.
+        if printf "%s\n" "$said" | grep -Eqi "address|network|interface|device|resolve|unknown flag|not a docker command"; then
+            echo "unproven the stack in $directory did not come up in the drill: $said"
+        else
+            echo "the stack in $directory does not come up: $said"
+        fi
+        exit
+    fi
+    sleep 10
+    containers=$(docker compose ps -a -q 2>/dev/null)
+    [ -n "$containers" ] || { echo "the stack in $directory has no container"; exit; }
+    down=$(docker inspect -f "{{.Name}} {{.State.Status}} {{.State.ExitCode}}" $containers | while read -r name state code; do
+        case $state-$code in running-* | exited-0) ;; *) printf " %s" "${name#/}" ;; esac
+    done)
+    if [ -z "$down" ]; then echo ok; else echo "unproven without a network these do not stay up:$down"; fi ;;
 systemd) if systemctl is-active --quiet "$2"; then echo ok; else echo "the unit $2 is not active"; fi ;;
 openrc) if rc-service "$2" status >/dev/null 2>&1; then echo ok; else echo "the service $2 is not started"; fi ;;
 *) echo ok ;;
@@ -250,25 +286,23 @@ done
 [ -e /etc/passwd ] || { echo "there is no /etc/passwd"; exit; }
 echo ok'
 
-fleet_inside() {
-    fleet_inside_vmid=$1
-    shift
-    timeout 60 pct exec "$fleet_inside_vmid" -- /bin/sh -c "$@" 2>&1 </dev/null
+fleet_inside() { fleet_inside_for 60 "$@"; }
+fleet_inside_for() {
+    fleet_seconds=$1 fleet_inside_vmid=$2
+    shift 2
+    timeout "$fleet_seconds" pct exec "$fleet_inside_vmid" -- /bin/sh -c "$@" 2>&1 </dev/null
 }
 
 # fleet_prove VMID MARK SUBJECT ITEM ORIGINAL SECONDS KIND NAME DIRECTORY PATH...: starts the copy, waits until it is up, looks,
-# and writes down how it went. What the running ORIGINAL (`-`: none) lacks, too, is no fault of the copy's.
+# and writes down how it went. What the ORIGINAL (`-`: none) lacks, too, while it runs, is no fault of the copy's; where it
+# does not run, nothing excuses the copy.
 fleet_prove() {
     fleet_marked "$1" "$2" || { echo "$1 is no longer the copy that was made" >&2; return 1; }
-    fleet_subject=$3 fleet_item=$4
-    if fleet_fault=$(fleet_faults "$@"); then
-        fleet_prove_log "$fleet_subject" "$fleet_item" ok
-        printf '%s\n' "$fleet_fault"
-    else
-        fleet_prove_log "$fleet_subject" "$fleet_item" failed
-        printf '%s\n' "$fleet_fault"
-        return 1
-    fi
+    fleet_subject=$3 fleet_item=$4 fleet_how=ok
+    fleet_fault=$(fleet_faults "$@") || fleet_how=failed
+    fleet_prove_log "$fleet_subject" "$fleet_item" "$fleet_how" "$fleet_fault"
+    printf '%s\n' "$fleet_fault"
+    [ "$fleet_how" = ok ]
 }
 fleet_faults() {
     fleet_vmid=$1 fleet_original=$5 fleet_left=$6 fleet_kind=$7 fleet_service=$8 fleet_directory=$9
@@ -287,21 +321,35 @@ fleet_faults() {
     [ "$fleet_said" = ok ] || { echo "fleet: fault ${fleet_said:-reading its files took too long}"; return 1; }
     fleet_said=$(fleet_inside "$fleet_vmid" 'systemctl list-units --failed --plain --no-legend 2>/dev/null' sh | awk '{ print $1 }' | grep -E '\.[a-z]+$' | tr '\n' ' ')
     [ -z "$fleet_said" ] || echo "fleet: note failed units: $fleet_said"
-    fleet_said=$(fleet_serves "$fleet_vmid")
-    [ "$fleet_said" != ok ] || return 0
-    if [ "$fleet_original" = - ] || ! fleet_running "$fleet_original" || [ "$(fleet_serves "$fleet_original")" != ok ]; then
-        echo "fleet: note $fleet_said (nor in the original)"
+    fleet_beside='' fleet_said=$(fleet_serves "$fleet_vmid" copy)
+    case $fleet_said in
+    ok | 'unproven '*) ;;
+    *) [ "$fleet_original" = - ] || ! fleet_running "$fleet_original" || fleet_beside=$(fleet_serves "$fleet_original") ;;
+    esac
+    if [ -n "$fleet_beside" ] && [ "$fleet_said" = "$fleet_beside" ]; then
+        echo "fleet: note the service was not proven: $fleet_said (nor in the original)"
+        echo "fleet: proved boots"
         return 0
     fi
-    # A service may take a while after the system is up; a file that is not there will not come.
+    # A service may take a while after the system is up; a stack was waited for, and a file that is not there will not come.
     [ "$fleet_kind" != compose ] || fleet_left=0
-    until fleet_said=$(fleet_serves "$fleet_vmid") && [ "$fleet_said" = ok ]; do
+    while :; do
+        case $fleet_said in
+        ok) if [ "$fleet_kind" = - ]; then echo "fleet: proved boots"; else echo "fleet: proved service"; fi; return 0 ;;
+        'unproven '*) echo "fleet: note the service was not proven: ${fleet_said#unproven }"; echo "fleet: proved boots"; return 0 ;;
+        esac
         fleet_left=$((fleet_left - 1))
-        [ "$fleet_left" -gt 0 ] || { echo "fleet: fault $fleet_said, as it is in the original"; return 1; }
+        [ "$fleet_left" -gt 0 ] || break
         sleep 1
+        fleet_said=$(fleet_serves "$fleet_vmid" copy)
     done
+    [ "$fleet_beside" != ok ] || fleet_said="$fleet_said, as it is in the original"
+    echo "fleet: fault ${fleet_said:-its service took too long to answer}"
+    return 1
 }
-fleet_serves() { fleet_inside "$1" "$fleet_service_inside" sh "$fleet_kind" "$fleet_service" "$fleet_directory"; }
+
+# fleet_serves VMID [copy]: what the guest says of its service
+fleet_serves() { fleet_inside_for 240 "$1" "$fleet_service_inside" sh "$fleet_kind" "$fleet_service" "$fleet_directory" "$2"; }
 fleet_is_up() {
     case $(fleet_inside "$fleet_vmid" "$fleet_up_inside" sh) in
     up) ;;
@@ -312,14 +360,11 @@ fleet_is_up() {
 
 # fleet_prove_dataset SNAPSHOT GUID SUBJECT: the snapshot of a dataset can be listed and its files be read
 fleet_prove_dataset() {
-    if fleet_fault=$(fleet_dataset_faults "$1" "$2"); then
-        fleet_prove_log "$3" "${1#*@}" ok
-        printf '%s\n' "$fleet_fault"
-    else
-        fleet_prove_log "$3" "${1#*@}" failed
-        printf '%s\n' "$fleet_fault"
-        return 1
-    fi
+    fleet_how=ok
+    fleet_fault=$(fleet_dataset_faults "$1" "$2") || fleet_how=failed
+    fleet_prove_log "$3" "${1#*@}" "$fleet_how" "$fleet_fault"
+    printf '%s\n' "$fleet_fault"
+    [ "$fleet_how" = ok ]
 }
 fleet_dataset_faults() {
     fleet_is_snapshot "$1" "$2" || { echo "fleet: fault it is not the snapshot that was planned"; return 1; }
@@ -329,6 +374,7 @@ fleet_dataset_faults() {
         head -c 1048576 "$fleet_each" >/dev/null 2>&1 || echo "$fleet_each"
     done | head -n 1)
     [ -z "$fleet_said" ] || { echo "fleet: fault not readable: $fleet_said"; return 1; }
+    echo "fleet: proved files"
 }
 
 # fleet_snapshot_top SNAPSHOT: the folder that shows it; where there is none, why, and fails

@@ -3,7 +3,7 @@
 #
 # HOST is `-` for a replica on this node, else what ssh takes; PARENT is the dataset of the replica, TARGET the one directly
 # below it that holds the copies of one source, MARK what its fleet:replica must say. Nothing here forces anything: no
-# receive -F, no rollback, and each destroy names one snapshot or one bookmark.
+# receive -F, no rollback; what destroys is in backup.sh.
 
 # fleet_at HOST COMMAND...: runs it on this node or on another one, with the input that it is given
 fleet_at() {
@@ -149,21 +149,22 @@ fleet_remember() {
     fi
     zfs list -H -d 1 -t bookmark -o name,guid -- "${2%@*}" | while read -r fleet_name fleet_guid; do
         [ "$fleet_name" != "$3" ] || continue
-        printf '%s\n' "$fleet_name" | LC_ALL=C grep -Eqx "[^#@%,]+#fleet-$1-[0-9]{8}t[0-9]{6}z" || continue
+        case $fleet_name in "${2%@*}#fleet-$1-"????????t??????z) ;; *) continue ;; esac
         fleet_recorded "$fleet_name" || continue
-        fleet_record removing "${fleet_name##*-}" "$fleet_name" "$fleet_guid" && zfs destroy "$fleet_name" &&
+        fleet_record removing "${fleet_name##*-}" "$fleet_name" "$fleet_guid" "$3 follows it" && fleet_destroy_bookmark "$fleet_name" &&
             fleet_record removed "${fleet_name##*-}" "$fleet_name" "$fleet_guid"
     done
 }
 
 # ── removing ──────────────────────────────────────────────────────────────────────────────────────
 
-# fleet_copies_gone HOST PARENT TARGET ENTRY...: the replica answers and has none of these; an entry is `NAME=GUID`
+# fleet_copies_gone HOST PARENT TARGET ENTRY...: the replica answers and has none of these; an entry is `NAME=GUID REASON`
 fleet_copies_gone() {
     fleet_seen=$(fleet_look "$1" "$2" "$3") || return
     fleet_parted=$3
     shift 3
     for fleet_entry; do
+        fleet_entry=${fleet_entry%% *}
         ! printf '%s\n' "$fleet_seen" | cut -f 1 | grep -qxF -e "$fleet_parted@${fleet_entry%=*}" || return
     done
 }
@@ -173,7 +174,8 @@ fleet_drop_copies() {
     fleet_host=$1 fleet_parent=$2 fleet_target=$3 fleet_mark=$4 fleet_newest=$5 fleet_bad=0
     shift 5
     for fleet_entry; do
-        fleet_drop_copy "${fleet_entry%=*}" "${fleet_entry##*=}" || fleet_bad=1
+        fleet_each=${fleet_entry%% *}
+        fleet_drop_copy "${fleet_each%=*}" "${fleet_each##*=}" "${fleet_entry#"$fleet_each"}" || fleet_bad=1
     done
     return "$fleet_bad"
 }
@@ -183,10 +185,10 @@ fleet_drop_copy() {
     [ "$fleet_host" = - ] || fleet_path=$fleet_host:$fleet_path
     fleet_one_snapshot "$fleet_target@$1" || { echo "fleet: kept $fleet_path it is no name of a snapshot of fleet's"; return 1; }
     fleet_recorded_as "$fleet_path" "$2" || { echo "fleet: kept $fleet_path it is not in the record of what fleet sent"; return 1; }
-    fleet_record removing "$1" "$fleet_path" "$2" || return
+    fleet_record removing "$1" "$fleet_path" "$2" "${3# }" || return
     # What says that it may go is read there, directly before; the newest one is never removed: the next starts from it.
     # A replica may be no Linux: options come first, and no -- after a property, which only glibc's getopt finds there.
-    fleet_said=$(fleet_ask "$fleet_host" sh -c '
+    fleet_said=$(fleet_ask "$fleet_host" sh -c "$fleet_destroying"'
         no() { echo "$1"; exit 1; }
         snapshots=$(zfs list -Hp -d 1 -t snapshot -s createtxg -o name,guid -- "$1") || no "it cannot be read"
         found=$(printf "%s\n" "$snapshots" | awk -F "\t" -v name="$1@$2" "\$1 == name { print \$2 }")
@@ -198,7 +200,7 @@ fleet_drop_copy() {
         [ "$(zfs get -Hp -o value userrefs "$1@$2")" = 0 ] || no "it is held"
         clones=$(zfs get -Hp -o value clones "$1@$2")
         [ -z "$clones" ] || [ "$clones" = - ] || no "it has clones: $clones"
-        zfs destroy "$1@$2" 2>&1' sh "$fleet_target" "$1" "$2" "$fleet_mark" "$fleet_newest")
+        fleet_destroy "$1@$2" 2>&1' sh "$fleet_target" "$1" "$2" "$fleet_mark" "$fleet_newest")
     if fleet_copies_gone "$fleet_host" "$fleet_parent" "$fleet_target" "$1=$2"; then
         fleet_record removed "$1" "$fleet_path" "$2"
     else

@@ -11,7 +11,7 @@ from fleet.backups.health import Health
 from fleet.backups.run import Report
 from fleet.domains.backup.ages import SNAPSHOT, Age
 from fleet.domains.backup.coverage import BAD, Row, State
-from fleet.domains.backup.items import Item
+from fleet.domains.backup.items import Item, Of
 from fleet.domains.backup.retention import Decision
 from fleet.domains.backup.snapshots.plan import Rotation, Taking
 from fleet.render.lines import Line, counted, printable, size_text
@@ -193,7 +193,7 @@ def coverage_lines(rows: Sequence[Row]) -> Iterator[Line]:
                 row.state.upper() if row.state in BAD else row.state,
                 row.how,
                 ages_text(row.ages),
-                f"{age_text(row.proven)}{' !' if row.unproven else ''}" if row.proven or row.unproven else "",
+                _proven_text(row),
             )
             for row in ordered
         ],
@@ -202,6 +202,21 @@ def coverage_lines(rows: Sequence[Row]) -> Iterator[Line]:
     counts = {state: sum(row.state is state for row in rows) for state in State}
     said = ", ".join(f"{number} {state}" for state, number in counts.items())
     yield Line(said, "red bold" if any(counts[state] for state in BAD) else "bold")
+
+
+def limit_lines(too_few: Mapping[str, str]) -> Iterator[Line]:
+    """The guests whose storage will not take as many archives as they are to have."""
+    yield from (Line(f"{name}: {printable(why)}", "yellow") for name, why in too_few.items())
+
+
+def _proven_text(row: Row) -> str:
+    """`3 d (boots); archive never !`: of a snapshot where nothing else is said."""
+    return "; ".join(
+        f"{'' if each.of is Of.SNAPSHOT else f'{each.of} '}{age_text(each.age)}"
+        f"{f' ({each.what})' if each.what else ''}{' !' if each.due else ''}"
+        for each in row.proven
+        if each.age is not None or each.due
+    )
 
 
 def health_lines(found: Health) -> Iterator[Line]:
@@ -248,8 +263,8 @@ def coverage_data(rows: Iterable[Row]) -> list[dict[str, Any]]:
             "how": row.how,
             "ages": {age.what: age.seconds for age in row.ages},
             "late": [age.what for age in row.ages if age.late],
-            "proven": row.proven,
-            "unproven": row.unproven,
+            "proven": {each.of: {"age": each.age, "what": each.what or None} for each in row.proven},
+            "unproven": any(each.due for each in row.proven),
         }
         for row in rows
     ]

@@ -45,8 +45,8 @@ def drill_lines(drilled: Drilled) -> Iterator[Line]:
     said = f"{len(drilled.proven)} of {counted(total, 'backup')} restored and proven"
     bad = f", {len(drilled.failed)} FAILED" if drilled.failed else ""
     yield Line(f"{said}{bad} ({drilled.seconds:.1f} s)", "red bold" if drilled.exit_code else "green")
-    for name, item in drilled.proven.items():
-        yield Line(f"  proven   {name}@{item}")
+    for name, what in drilled.proven.items():
+        yield Line(f"  proven   {name}{f' ({what})' if what else ''}")
         for note in drilled.notes.get(name, ()):
             yield Line(f"           {printable(note)}", "yellow")
     for name, why in drilled.failed.items():

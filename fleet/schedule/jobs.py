@@ -50,7 +50,8 @@ def jobs(spec: BackupSpec, node: str) -> tuple[Job, ...]:
         *(_Wanted("send", schedule, 48 * _HOUR) for schedule in sent if len(sent) == 1),
     ]
     if spec.drill and spec.drill.schedule:
-        number = drilled_at_once(sum(each.snapshots is not None for each in wanted), spec.drill)
+        kinds = [kind for each in wanted for kind in (each.snapshots, each.archives) if kind is not None]
+        number = drilled_at_once(len(kinds), spec.drill)
         only = ("--sample", str(number)) if number > 1 else ()
         made.append(_Wanted("drill", spec.drill.schedule, 12 * _HOUR, only=only))
     names = _names(made, f"fleet-{_plain(node)}")
@@ -67,12 +68,15 @@ def jobs(spec: BackupSpec, node: str) -> tuple[Job, ...]:
     )
 
 
-def drilled_at_once(subjects: int, drill: Drill) -> int:
-    """How many one drill has to restore so that all are proven again before a proof is too old."""
+def drilled_at_once(backups: int, drill: Drill) -> int:
+    """How many one drill has to restore so that all are proven again before a proof is too old.
+
+    `backups`: the snapshots of a guest are one, its archives another.
+    """
     last = last_due(parse(drill.schedule or "daily"), ZoneInfo("UTC"), _SOME_DAY)
     before = last and last_due(parse(drill.schedule or "daily"), ZoneInfo("UTC"), last - 60)
     runs = drill.max_age // (last - before) if last and before else 0
-    return math.ceil(subjects / max(runs, 1))
+    return math.ceil(backups / max(runs, 1))
 
 
 @dataclass(frozen=True, slots=True)

@@ -182,9 +182,10 @@ def list_(options: Options, archives: bool = False) -> int:
 def coverage(options: Options) -> int:
     """Show what is protected how; exit 3 where something is not, not yet, or not in time."""
     from fleet.backups.health import declared, due_of, health, look
+    from fleet.domains.backup.archives import too_few
     from fleet.domains.backup.coverage import BAD
     from fleet.domains.backup.coverage import coverage as covered
-    from fleet.render.backups import coverage_data, coverage_lines, health_lines
+    from fleet.render.backups import coverage_data, coverage_lines, health_lines, limit_lines
     from fleet.render.lines import Line, show
     from fleet.run import connected
 
@@ -198,6 +199,7 @@ def coverage(options: Options) -> int:
         show((Line(f"warning: could not be looked at: {each}") for each in seen.unread), sys.stderr)
     else:
         show(coverage_lines(rows))
+        show(limit_lines(too_few(spec.subjects, facts)))
         show(health_lines(health(spec, facts, seen.unread)))
     good = not seen.unread and not any(row.state in BAD for row in rows)
     return ExitCode.DONE if good else ExitCode.SOME_FAILED
@@ -206,12 +208,12 @@ def coverage(options: Options) -> int:
 @task(
     "inventory",
     help={
-        "snapshot": "NAME@SNAPSHOT, as backup.list shows them",
+        "snapshot": "NAME@ITEM, as backup.list --archives shows them",
         "until": "the last day on which it may not be removed: 2027-01-31",
     },
 )
 def pin(options: Options, snapshot: str, until: str = "") -> int:
-    """Keep a snapshot until a day, whatever its policy says."""
+    """Keep a snapshot or an archive until a day, whatever its policy says."""
     from datetime import date
 
     try:
@@ -221,9 +223,9 @@ def pin(options: Options, snapshot: str, until: str = "") -> int:
     return _pin(options, snapshot, day.isoformat())
 
 
-@task("inventory", help={"snapshot": "NAME@SNAPSHOT, as backup.list shows them"})
+@task("inventory", help={"snapshot": "NAME@ITEM, as backup.list --archives shows them"})
 def unpin(options: Options, snapshot: str) -> int:
-    """Let the policy decide again about a snapshot that was pinned."""
+    """Let the policy decide again about a snapshot or an archive that was pinned."""
     return _pin(options, snapshot, "-")
 
 
@@ -253,8 +255,9 @@ def adopt(options: Options, name: str) -> int:
 
 def _pin(options: Options, text: str, until: str) -> int:
     from fleet.backups import run
+    from fleet.backups.copies import pin_archive
     from fleet.core.plan import Part
-    from fleet.domains.backup.assemble import items
+    from fleet.domains.backup.assemble import archive_items, items
     from fleet.domains.backup.snapshots import steps
     from fleet.domains.backup.snapshots.plan import day
 
@@ -262,16 +265,20 @@ def _pin(options: Options, text: str, until: str) -> int:
     name, at, wanted = text.partition("@")
     subject = next((each for each in inventory.backups.subjects if each.name == name), None)
     if not at or subject is None:
-        raise UsageError(f"{text!r}: write NAME@SNAPSHOT, a guest or dataset of hosts.yml and its snapshot")
+        raise UsageError(
+            f"{text!r}: write NAME@ITEM, a guest or dataset of hosts.yml and its snapshot or archive"
+        )
+    archived = ":backup/" in wanted
     with run.working(inventory, f"backup.pin {text}") as work:
-        reading = work.read()
-        there = items(subject, reading.backups)
+        reading = work.read(archives=archived)
+        there = (archive_items if archived else items)(subject, reading.backups)
         item = next((each for each in there if each.name == wanted), None)
-        if item is None or not item.ours or not item.parts:
+        if item is None or not item.ours:
             raise UsageError(_no_such(text, there, item is not None))
         if until != "-" and until < (today := day(reading.backups.now)):
             raise UsageError(f"--until {until} is over; write {today} (UTC) or a later day")
-        results = work.apply(Part((steps.pin(item, until),)), jobs=1)
+        step = pin_archive(work.shell, item, until) if archived else steps.pin(item, subject.vmid, until)
+        results = work.apply(Part((step,)), jobs=1)
         work.exit_code = code = _code(results)
     if code == ExitCode.DONE:
         print(f"{text} is no longer pinned" if until == "-" else f"{text} is pinned until {until}")
@@ -290,8 +297,8 @@ def _code(results: Sequence[Result]) -> int:
 
 def _no_such(text: str, there: Sequence[object], known: bool) -> str:
     if known:
-        return f"{text}: fleet pins only snapshots of its own on ZFS"
-    return f"{text}: there is no such snapshot; `inv backup.list` shows the {len(there)} that there are"
+        return f"{text}: fleet pins only snapshots and archives of its own"
+    return f"{text}: there is no such backup; `inv backup.list` shows the {len(there)} that there are"
 
 
 def _load(options: Options) -> Inventory:

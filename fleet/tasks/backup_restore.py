@@ -138,9 +138,9 @@ def get(options: Options, item: str, path: str, dest: str) -> int:
     "json",
     "jobs",
     help={
-        "sample": "so many guests and datasets, those proven longest ago first (default: 1)",
+        "sample": "so many of the newest snapshots and archives, those proven longest ago first (default: 1)",
         "all": "all of them instead of a sample",
-        "archives": "the newest archives instead of the newest snapshots",
+        "archives": "only archives, no snapshots",
         "keep_failed": "leave the copy of what failed on the node, to be looked at",
     },
 )

@@ -295,6 +295,7 @@ class Node:
             "zfs-marked": Answer("\n".join(f"{name}\tfleet:owner" for name in sorted(self.marked)), 0),
             "backup-installation": Answer(f"{self.installation}\n", 0),
             "backup-record": Answer("\n".join(f"{path} {guid}" for path, guid in self.known.items()), 0),
+            "backup-pins": Answer("", 0),
             "backup-proven": Answer("", 0),
             "replica-bookmarks": Answer(
                 "\n".join(
@@ -449,7 +450,7 @@ class Node:
         good = [self._drop_zfs(log, *entry.split()) for entry in entries]  # each, whatever became of others
         return all(good)
 
-    def _drop_zfs(self, log: list[str], vmid: str, path: str, guid: str) -> bool:
+    def _drop_zfs(self, log: list[str], vmid: str, path: str, guid: str, *_why: str) -> bool:
         if not self.find(path):
             return True
         why = f"the guest is locked ({self.guests[int(vmid)].lock})" if self._locked(vmid) else ""
@@ -477,7 +478,8 @@ class Node:
         return vmid != "-" and bool(self.guests[int(vmid)].lock)
 
     def do_fleet_drop_pct(self, log: list[str], _jobs: str, *entries: str) -> bool:
-        good = [self._drop_pct(log, *entry.split()) for entry in entries]  # each, whatever became of others
+        # each, whatever became of others
+        good = [self._drop_pct(log, *entry.partition(" -- ")[0].split()) for entry in entries]
         return all(good)
 
     def _drop_pct(self, log: list[str], vmid: str, _tool: str, name: str, *parts: str) -> bool:
@@ -585,7 +587,7 @@ class Node:
     ) -> bool:
         good = True
         for entry in entries:
-            name, _, guid = entry.rpartition("=")
+            name, _, guid = entry.partition(" ")[0].rpartition("=")
             found = self._look(target) or []
             snap = next((each for each in found if each.name == name), None)
             sent = (f"{target}@{name}", guid) in self.sent

@@ -9,6 +9,8 @@ import pytest
 
 from fleet.core.plan import Impact, Step
 from fleet.domains.backup import archives
+from fleet.domains.backup.archives.steps import pin
+from fleet.domains.backup.assemble import archive_items
 from fleet.domains.backup.items import Archive, BackupFacts
 from fleet.domains.backup.names import snapshot_name
 from fleet.domains.backup.spec import ArchivePolicy, Brake, Keep, Subject
@@ -127,6 +129,34 @@ def test_a_storage_that_could_not_be_listed_says_nothing_of_its_archives() -> No
     assert "unknown" in archives.dumped(subject(), node(archives={}), SET)
 
 
+def test_a_guest_with_as_many_protected_archives_as_are_allowed_is_refused_with_the_right_number() -> None:
+    planned = archives.dump([subject()], node([archive(1), archive(2)], protected_limits={"backups": 2}), SET)
+    assert not planned.part.steps
+    assert "max-protected-backups is 2" in planned.refused["ct101"]
+    assert "pvesm set backups --max-protected-backups 3" in planned.refused["ct101"]
+
+
+def test_a_limit_below_the_policy_is_said_before_it_is_reached() -> None:
+    for limit, said in ((2, True), (3, False)):
+        found = node([archive(1)], protected_limits={"backups": limit})
+        planned = archives.dump([subject()], found, SET)
+        assert [step.id for step in planned.part.steps] == ["dump ct101"]
+        assert ("ct101" in archives.too_few([subject()], found)) is said
+        assert any("max-protected-backups 3" in note.text for note in planned.part.notes) is said
+
+
+def test_what_others_protect_and_what_is_pinned_needs_a_place_of_its_own() -> None:
+    pinned = archive(3, more=" fleet: pinned=2099-01-31")
+    found = node([archive(1), pinned, by_hand(4)], protected_limits={"backups": 3})
+    assert "--max-protected-backups 5" in archives.dump([subject()], found, SET).refused["ct101"]
+
+
+def test_keeping_all_needs_a_storage_without_a_limit() -> None:
+    policy = replace(POLICY, keep=Keep(all=True))
+    found = node(protected_limits={"backups": 50})
+    assert "--max-protected-backups -1" in archives.too_few([subject(archives=policy)], found)["ct101"]
+
+
 # ── removing ──────────────────────────────────────────────────────────────────────────────────────
 
 
@@ -150,6 +180,22 @@ def test_a_pinned_archive_stays_and_does_not_count() -> None:
     past = archive(4, more=" fleet: pinned=2020-01-31")
     found = node([archive(0), archive(1), archive(2), pinned, past])
     assert set(removed(found)) == {archive(2).volid, past.volid}
+
+
+@pytest.mark.parametrize(
+    ("notes", "until", "after"),
+    [
+        ("fleet: owner=x set=y web", "2099-01-31", "fleet: owner=x set=y web fleet: pinned=2099-01-31"),
+        ("mark\nmy own\nlines", "2099-01-31", "mark fleet: pinned=2099-01-31\nmy own\nlines"),
+        ("mark fleet: pinned=2027-01-31\nx fleet: pinned=2028-01-31", "-", "mark\nx"),
+        ("mark fleet: pinned=2027-01-31 end", "2099-01-31", "mark end fleet: pinned=2099-01-31"),
+    ],
+)
+def test_an_archive_is_pinned_in_the_first_line_of_its_notes_and_the_rest_stays(
+    notes: str, until: str, after: str
+) -> None:
+    item = archive_items(subject(), node([archive(1)]))[0]
+    assert words(pin(item, notes, until))[-2:] == ("--notes", after)
 
 
 def test_nothing_is_removed_of_a_guest_whose_archive_failed() -> None:
@@ -180,5 +226,13 @@ def test_a_removal_names_exactly_one_archive_and_its_time() -> None:
     (step,) = archives.prune(spec(subject()), [subject()], found, this_run=SET).part.steps
     old = archive(2)
     set_, created = snapshot_name("dump", old.created), str(old.created)
-    assert words(step) == ("fleet_drop_archive", set_, "backups", "101", old.volid, created)
+    assert words(step) == (
+        "fleet_drop_archive",
+        set_,
+        "backups",
+        "101",
+        old.volid,
+        created,
+        "beyond every rule",
+    )
     assert [check.command.words[0] for check in step.expect] == ["fleet_archive_removable"]

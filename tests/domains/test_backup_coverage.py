@@ -9,9 +9,11 @@ from typing import Any
 import pytest
 
 from fleet.domains.backup.coverage import Row, State, coverage
-from fleet.domains.backup.items import BackupFacts, HostDataset
+from fleet.domains.backup.items import BackupFacts, HostDataset, Of, Proof
+from fleet.domains.backup.proofs import Proven
 from fleet.domains.backup.spec import Drill, Keep, Replica, Subject
 from fleet.domains.backup.undeclared import Declared
+from fleet.render.backups import coverage_lines
 from tests.domains.backup_values import (
     ARCHIVES,
     DAY,
@@ -162,11 +164,34 @@ def test_a_restore_that_was_not_proven_for_too_long_is_said() -> None:
     drill = Drill((9900, 9909), 30 * DAY)
     made = facts([bound], [daily(ROOT, 1)])
     never = rows(made, subject_of(bound), drill=drill)[0]
-    assert never.unproven
-    old = rows(replace(made, proven={"ct101": at(31)}), subject_of(bound), drill=drill)[0]
-    assert (old.unproven, old.proven) == (True, NOW - at(31))
-    fresh = rows(replace(made, proven={"ct101": at(3)}), subject_of(bound), drill=drill)[0]
-    assert not fresh.unproven
+    assert never.proven == (Proven(Of.SNAPSHOT, None, "", True),)
+    proven = {("ct101", Of.SNAPSHOT): Proof(at(31), "boots")}
+    old = rows(replace(made, proven=proven), subject_of(bound), drill=drill)[0]
+    assert old.proven == (Proven(Of.SNAPSHOT, NOW - at(31), "boots", True),)
+    proven = {("ct101", Of.SNAPSHOT): Proof(at(3), "boots")}
+    fresh = rows(replace(made, proven=proven), subject_of(bound), drill=drill)[0]
+    assert not any(each.due for each in fresh.proven)
+
+
+def test_a_clone_of_a_snapshot_proves_no_archive() -> None:
+    bound = guest(101, volume(), bind())
+    proven = {("ct101", Of.SNAPSHOT): Proof(at(3), "service")}
+    row = rows(
+        facts([bound], [daily(ROOT, 1)], proven=proven),
+        subject_of(bound, archives=ARCHIVES),
+        drill=Drill((9900, 9909), 30 * DAY),
+    )[0]
+    assert [(each.of, each.due) for each in row.proven] == [(Of.SNAPSHOT, False), (Of.ARCHIVE, True)]
+    text = "\n".join(line.text for line in coverage_lines([row]))
+    assert "3 d (service); archive never !" in text
+
+
+def test_a_guest_that_is_only_archived_needs_no_proof_of_a_snapshot() -> None:
+    one = guest(101, volume(kind="dir", storage="local"))
+    proven = {("ct101", Of.ARCHIVE): Proof(at(3), "boots")}
+    subject = subject_of(one, archives=ARCHIVES, no_snapshots="its storage has none")
+    (row,) = rows(facts([one], proven=proven), subject, drill=Drill((9900, 9909), 30 * DAY))
+    assert [(each.of, each.due) for each in row.proven] == [(Of.ARCHIVE, False)]
 
 
 # ── what containers mount of the node ─────────────────────────────────────────────────────────────

@@ -8,6 +8,7 @@ import pytest
 
 from fleet.core.probe import Answer
 from fleet.domains.backup.facts import probes, read
+from fleet.domains.backup.items import Of, Proof
 from tests.domains.backup_values import guest
 
 SNAPSHOT = "tank/guests/subvol-101-disk-0@fleet-daily-20261122t070000z"
@@ -35,7 +36,10 @@ def answers(**texts: str | Answer) -> Mapping[str, Answer]:
         "mounts": "",
         "backup-installation": "abc\n",
         "backup-record": f"{SNAPSHOT}\n",
-        "backup-proven": "plex 1795000000\nplex 1795300000\n",
+        "backup-pins": "101@fleet-a 2099-01-31\n102@fleet-b 2099-01-31\n102@fleet-b -\n",
+        "backup-proven": "plex fleet-daily-20261101t070000z 1795000000\n"
+        "plex fleet-daily-20261120t070000z 1795300000 boots\n"
+        "plex backups:backup/vzdump-lxc-120-2026_11_23-03_00_00.tar.zst 1795200000\n",
         **{name.replace("_", "-"): value for name, value in texts.items()},
     }
     return {name: Answer(value, 0) if isinstance(value, str) else value for name, value in given.items()}
@@ -54,7 +58,11 @@ def test_every_answer_becomes_a_value() -> None:
     assert snapshot.pinned == ""
     assert facts.pools["tank"].capacity == 12
     assert facts.recorded == {SNAPSHOT}
-    assert facts.proven == {"plex": 1795300000}
+    assert facts.pins == {"101@fleet-a": "2099-01-31", "102@fleet-b": "-"}
+    assert facts.proven == {
+        ("plex", Of.SNAPSHOT): Proof(1795300000, "boots"),
+        ("plex", Of.ARCHIVE): Proof(1795200000),
+    }
     assert (facts.now, facts.installation) == (1795370000, "abc")
     assert facts.complete
 

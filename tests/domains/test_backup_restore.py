@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from fleet.core.errors import Refused, UsageError
 from fleet.core.plan import Step
 from fleet.domains.backup.assemble import items
-from fleet.domains.backup.items import Archive, BackupFacts, Item, Kind
+from fleet.domains.backup.items import Archive, BackupFacts, Item, Kind, Of, Proof
 from fleet.domains.backup.restore import drill as drills
 from fleet.domains.backup.restore.choice import Named, found, free_vmid, named
 from fleet.domains.backup.restore.config import (
@@ -154,7 +154,7 @@ def test_latest_is_whole() -> None:
     read = replace(read, recorded=read.recorded | {f"{DOCKER}@{newest_set.name}"})
     assert not newest(read).whole
     assert found(Named(SUBJECT, "latest"), read).created == at(1)
-    assert drills.newest(SUBJECT, read) == found(Named(SUBJECT, "latest"), read)
+    assert drills.newest(SUBJECT, read) == (found(Named(SUBJECT, "latest"), read),)
 
 
 def test_a_snapshot_of_somebody_else_is_restored_by_its_name() -> None:
@@ -556,31 +556,60 @@ def drill_copy(vmid: int) -> Copy:
 
 
 def test_a_drill_takes_those_first_that_were_proven_longest_ago() -> None:
-    read = here(1, proven={"ct101": NOW - 10})
+    read = here(1, proven={("ct101", Of.SNAPSHOT): Proof(NOW - 10)})
     assert [subject.name for subject, _ in drills.sample((SUBJECT, DATA), read, 1)] == ["tank/data"]
     assert len(drills.sample((SUBJECT, DATA), read, None)) == 2
 
 
-def test_a_drill_takes_only_what_fleet_made_and_an_archive_where_there_is_no_snapshot() -> None:
-    archive = Archive(
+def test_a_drill_takes_an_archive_once_the_snapshot_of_the_guest_is_proven() -> None:
+    archive = ours_archive()
+    proven = {("ct101", Of.SNAPSHOT): Proof(NOW - 10)}
+    read = here(1, proven=proven, archives={"local": (archive,)})
+    read = replace(read, recorded=read.recorded | {archive.volid})
+    assert [item.name for _, item in drills.sample((SUBJECT,), read, 1)] == [archive.volid]
+    assert len(drills.sample((SUBJECT,), read, None)) == 2
+    assert len(drills.sample((SUBJECT,), read, None, archives=True)) == 1
+    proven |= {("ct101", Of.ARCHIVE): Proof(NOW - 5)}
+    read = replace(read, proven=proven)
+    assert [item.archive for _, item in drills.sample((SUBJECT,), read, 1)] == [None]
+
+
+def test_the_snapshot_and_the_archive_of_a_guest_are_proven_in_one_drill() -> None:
+    archive = ours_archive()
+    read = here(1, archives={"local": (archive,)})
+    read = replace(read, recorded=read.recorded | {archive.volid})
+    chosen = drills.sample((SUBJECT,), read, None)
+    configs = {drills.shown(item): CONFIG for _, item in chosen}
+    drilling = drills.drill(chosen, configs, {}, read, NODE, DRILL)
+    assert not drilling.refused
+    assert sorted(drilling.copies.values()) == [900, 901]
+    assert len({step.id for part in drilling.parts.values() for step in part.steps}) == 4
+
+
+def ours_archive() -> Archive:
+    return Archive(
         "local:backup/vzdump-lxc-101-1.tar.zst", 101, at(1), 5, notes=f"fleet: owner={ID} set=fleet-dump-x"
     )
+
+
+def test_a_drill_takes_only_what_fleet_made_and_an_archive_where_there_is_no_snapshot() -> None:
+    archive = ours_archive()
     read = facts(
         [STATE],
         [zfs(ROOT, "by-hand", NOW, ours=False)],
         archives={"local": (archive,)},
         recorded=frozenset({archive.volid}),
     )
-    assert drills.newest(SUBJECT, read) is not None
-    assert drills.newest(SUBJECT, read).name == archive.volid  # type: ignore[union-attr]
-    assert drills.newest(SUBJECT, replace(read, archives={})) is None
+    assert [item.name for item in drills.newest(SUBJECT, read)] == [archive.volid]
+    assert drills.newest(SUBJECT, replace(read, archives={})) == ()
 
 
 def test_a_drill_restores_into_its_range_without_network_devices_or_shared_data() -> None:
     read = here(1)
-    drilling = drills.drill([(SUBJECT, newest(read))], {"ct101": CONFIG}, {}, read, NODE, DRILL)
-    restore, prove = drilling.parts["ct101"].steps
-    assert drilling.copies == {"ct101": 900}
+    name = drills.shown(newest(read))
+    drilling = drills.drill([(SUBJECT, newest(read))], {name: CONFIG}, {}, read, NODE, DRILL)
+    restore, prove = drilling.parts[name].steps
+    assert drilling.copies == {name: 900}
     config = parse_config(words(restore)[5], "").current
     assert not any(key.startswith(("net", "dev", "mp0")) for key in config)
     assert prove.needs == (restore.id,)
@@ -594,7 +623,8 @@ def test_copies_of_one_drill_get_different_numbers() -> None:
         [STATE, other], [daily(ROOT, 1), daily(DOCKER, 1), daily("tank/guests/subvol-104-disk-0", 1)]
     )
     chosen = [(SUBJECT, newest(read)), (subject_of(other), newest(read, subject_of(other)))]
-    configs = {"ct101": CONFIG, "other": "rootfs: guests:subvol-104-disk-0,size=1G\n"}
+    texts = (CONFIG, "rootfs: guests:subvol-104-disk-0,size=1G\n")
+    configs = {drills.shown(item): text for (_, item), text in zip(chosen, texts, strict=True)}
     assert sorted(drills.drill(chosen, configs, {}, read, NODE, DRILL).copies.values()) == [900, 901]
 
 
@@ -602,9 +632,10 @@ def test_a_full_range_refuses_the_rest_and_says_so() -> None:
     read = here(1)
     policy = replace(DRILL, vmids=(900, 900))
     full = replace(NODE, guests=NODE.guests | {900})
-    drilling = drills.drill([(SUBJECT, newest(read))], {"ct101": CONFIG}, {}, read, full, policy)
+    name = drills.shown(newest(read))
+    drilling = drills.drill([(SUBJECT, newest(read))], {name: CONFIG}, {}, read, full, policy)
     assert not drilling.parts
-    assert "900" in drilling.refused["ct101"]
+    assert "900" in drilling.refused[name]
 
 
 def test_a_guest_in_the_range_that_no_drill_made_stops_every_drill() -> None:

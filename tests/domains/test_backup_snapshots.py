@@ -15,6 +15,7 @@ from fleet.domains.backup.items import Kind
 from fleet.domains.backup.method import method_of
 from fleet.domains.backup.names import parse_name, snapshot_name
 from fleet.domains.backup.owners import probable_owner
+from fleet.domains.backup.snapshots import steps
 from fleet.domains.backup.snapshots.plan import rotate, take, taken
 from fleet.domains.backup.spec import Brake, Keep, SnapshotPolicy, Subject
 from tests.domains.backup_values import (
@@ -356,7 +357,9 @@ def test_what_the_policy_no_longer_keeps_is_removed_one_by_one_with_its_guid() -
     (step,) = rotation.part.steps
     gone = TEN[8:]  # keep-last=1, keep-daily=7: eight stay
     assert removed(rotation) == {each.name for each in gone}
-    assert sorted(words(step)[1:]) == sorted(f"101 {each.path} {each.guid}" for each in gone)
+    assert sorted(" ".join(word.split()[:3]) for word in words(step)[1:]) == sorted(
+        f"101 {each.path} {each.guid}" for each in gone
+    )
 
 
 def test_a_failed_snapshot_removes_nothing_of_that_guest_only() -> None:
@@ -389,6 +392,18 @@ def test_what_is_held_cloned_or_pinned_stays(changes: dict[str, object]) -> None
     snapshots = [*TEN[:9], replace(TEN[9], **changes)]  # type: ignore[arg-type]
     rotation = rotate(spec(subject_of(BOUND)), [subject_of(BOUND)], facts([BOUND], snapshots))
     assert TEN[9].name not in removed(rotation)
+
+
+def test_a_snapshot_on_a_storage_without_zfs_is_pinned_in_the_record() -> None:
+    sections = tuple(section(each.name, each.creation) for each in TEN)
+    state = guest(101, volume(kind="lvmthin"), snapshots=sections)
+    subject = subject_of(state)
+    item = items(subject, facts([state]))[-1]
+    step = steps.pin(item, 101, "2099-01-31")
+    assert words(step) == ("fleet_pin", "2099-01-31", f"101@{item.name}")
+    for date, stays in (("", False), ("2099-01-31", True), ("-", False)):
+        read = facts([state], pins={f"101@{item.name}": date})
+        assert (item.name not in removed(rotate(spec(subject), [subject], read))) is stays
 
 
 def test_a_pin_that_is_over_pins_no_more() -> None:
@@ -438,9 +453,21 @@ def test_what_proxmox_made_is_removed_through_proxmox() -> None:
     rotation = rotate(spec(subject_of(state)), [subject_of(state)], facts([state], TEN))
     (step,) = rotation.part.steps
     assert words(step)[0] == "fleet_drop_pct"
+    why = {each.id: each.reason for each in rotation.decisions[state.name]}
     assert sorted(words(step)[2:]) == sorted(
-        f"101 pct {each.name} {each.path}={each.guid}" for each in TEN[8:]
+        f"101 pct {each.name} {each.path}={each.guid} -- createtxg={each.createtxg} {why[each.name]}"
+        for each in TEN[8:]
     )
+
+
+def test_each_removal_says_its_rule_to_the_node_and_to_the_journal() -> None:
+    rotation = rotate(spec(subject_of(BOUND)), [subject_of(BOUND)], facts([BOUND], TEN))
+    (step,) = rotation.part.steps
+    why = {each.id: each.reason for each in rotation.decisions["ct101"]}
+    assert sorted(words(step)[1:]) == sorted(
+        f"101 {each.path} {each.guid} createtxg={each.createtxg} {why[each.name]}" for each in TEN[8:]
+    )
+    assert {each.was: each.reason for each in step.because} == {each.name: why[each.name] for each in TEN[8:]}
 
 
 def test_an_unknown_policy_keeps_all() -> None:

@@ -56,14 +56,45 @@ def code(script: Path) -> list[str]:
     return [line for line in script.read_text("utf-8").splitlines() if not line.lstrip().startswith("#")]
 
 
-def test_each_destroy_in_the_text_has_one_quoted_word_and_no_option() -> None:
-    found = [
-        (script.name, line.strip()) for script in SCRIPTS for line in code(script) if "zfs destroy" in line
+def lines(pattern: str) -> list[tuple[str, str]]:
+    return [
+        (script.name, line.strip()) for script in SCRIPTS for line in code(script) if re.search(pattern, line)
     ]
-    assert {name for name, _ in found} >= {"backup.sh", "send.sh"}
-    for name, line in found:
-        assert line.count("zfs destroy") == 1, (name, line)
-        assert re.search(r'zfs destroy "[^"\s]+"(?= *(?:$|&&|\|\||;|\)|2>&1))', line), (name, line)
+
+
+def test_only_two_functions_destroy_and_what_they_destroy_has_one_quoted_word_and_no_option() -> None:
+    found = [
+        (script.name, line.strip())
+        for script in SCRIPTS
+        for line in code(script)
+        if re.search(r"zfs\W+destroy", line)
+    ]
+    assert found == [("backup.sh", 'zfs destroy "$1"')] * 2
+    text = (HOST / "backup.sh").read_text("utf-8")
+    for name, check in (("fleet_destroy", "fleet_one_snapshot"), ("fleet_destroy_bookmark", "fleet_named")):
+        body = text.partition(f"\n{name}() {{\n")[2].partition("\n}")[0].split("\n")
+        assert body[0].startswith(f"    {check} ") and "return 1" in body[0], body
+        assert body[1:] == ['    zfs destroy "$1"'], body
+
+
+def test_no_command_that_python_makes_destroys_a_dataset_or_snapshot() -> None:
+    for file in sorted((HOST.parent).rglob("*.py")):
+        if "lab" not in file.relative_to(HOST.parent).parts:
+            assert not re.search(r"zfs\W+destroy", file.read_text("utf-8")), file
+
+
+def test_a_guest_is_destroyed_by_one_function_which_looks_for_our_mark_directly_before() -> None:
+    found = [
+        line.strip() for script in SCRIPTS for line in code(script) if re.search(r"(pct|qm) destroy", line)
+    ]
+    assert found == ['pct destroy "$1"']
+    text = (HOST / "restore.sh").read_text("utf-8")
+    assert (
+        text.partition('pct destroy "$1"')[0]
+        .rstrip()
+        .split("\n")[-1]
+        .startswith('    fleet_marked "$1" "$2" || ')
+    )
 
 
 @pytest.mark.parametrize("script", SCRIPTS, ids=lambda script: script.name)
@@ -111,7 +142,7 @@ def fake(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def calls(
-    fake: Path, words: Sequence[str], *, recorded: Sequence[str], listed: Sequence[str] = ()
+    fake: Path, words: Sequence[str], *, recorded: Sequence[str], listed: Sequence[str] = (), by: str = ""
 ) -> list[list[str]]:
     """The words of each zfs and pct that the function runs; the record says that fleet made all of these."""
     (fake / "calls").write_text("")
@@ -120,9 +151,17 @@ def calls(
     conf = fake / "101.conf"
     names = {path.partition("@")[2] for path in recorded}
     conf.write_text("".join(f"[{name}]\n#fleet%3A owner={ID} set={name}\n" for name in sorted(names)))
+    run(fake, words, by)
+    text = (fake / "calls").read_bytes().decode("utf-8", "surrogateescape")
+    return [call.split("\x1f") for call in text.split("\x1e") if call]
+
+
+def run(fake: Path, words: Sequence[str], by: str = "") -> subprocess.CompletedProcess[bytes]:
+    """One call of a function."""
     libraries = "\n".join((HOST / name).read_text("utf-8") for name in ("backup.sh", "send.sh"))
-    script = f"{prelude()}\n{libraries}\nfleet_conf_file() {{ echo '{conf}'; }}\n{command(*words).sh()}\n"
-    subprocess.run(
+    conf = f"fleet_conf_file() {{ echo '{fake}/101.conf'; }}"
+    script = f"{prelude()}\n{libraries}\nfleet_by={by}\n{conf}\n{command(*words).sh()}\n"
+    return subprocess.run(
         ["sh"],
         input=script.encode("utf-8", "surrogateescape"),
         env={"PATH": f"{fake}:/usr/bin:/bin", "FAKE": str(fake), "FAKE_ID": ID, "FLEET_STATE": str(fake)},
@@ -131,8 +170,6 @@ def calls(
         check=False,
         cwd=fake,
     )
-    text = (fake / "calls").read_bytes().decode("utf-8", "surrogateescape")
-    return [call.split("\x1f") for call in text.split("\x1e") if call]
 
 
 def destroys(found: Sequence[Sequence[str]]) -> list[Sequence[str]]:
@@ -148,6 +185,30 @@ def test_what_is_ours_is_destroyed_by_exactly_this_command(fake: Path) -> None:
 def test_a_word_that_is_no_snapshot_of_fleet_s_is_never_destroyed(fake: Path, path: str) -> None:
     found = calls(fake, ["fleet_drop_zfs", f"- {path} 123", f"- {GOOD} 123"], recorded=[path, GOOD])
     assert destroys(found) == [["zfs", "destroy", GOOD]]
+
+
+@pytest.mark.parametrize("path", HOSTILE)
+def test_the_function_that_destroys_takes_no_other_word(fake: Path, path: str) -> None:
+    for name in ("fleet_destroy", "fleet_destroy_bookmark"):
+        assert destroys(calls(fake, [name, path], recorded=[path.replace("\n", "")])) == []
+    assert destroys(calls(fake, ["fleet_destroy", GOOD], recorded=[])) == [["zfs", "destroy", GOOD]]
+
+
+def test_the_rule_and_the_run_of_a_removal_stand_in_the_record(fake: Path) -> None:
+    why = "createtxg=77 superseded in daily 2026-11-23"
+    entry = f"- {GOOD} 123 {why}\tnot a\x1bline"
+    calls(fake, ["fleet_drop_zfs", entry], recorded=[GOOD], by="20261123T070000-1-2")
+    lines = [line.split(" ", 1)[1] for line in (fake / "backups.log").read_text().splitlines()]
+    assert lines[1].startswith(f"removing {GOOD.partition('@')[2]} {GOOD} 123 run=20261123T070000-1-2 {why}")
+    assert "\x1b" not in lines[1]
+
+
+def test_a_record_without_rules_and_runs_is_read_as_before(fake: Path) -> None:
+    ask = ["fleet_recorded", GOOD, "123"]
+    for text in (f"1 made set {GOOD} 123\n", f"1 made set {GOOD} 123 run=20261123T070000-1-2\n"):
+        (fake / "backups.log").write_text(text)
+        assert run(fake, ask).returncode == 0
+        assert run(fake, ["fleet_recorded", GOOD, "124"]).returncode != 0
 
 
 @pytest.mark.parametrize("path", [path for path in HOSTILE if "@" in path and "\n" not in path])
@@ -167,6 +228,18 @@ def test_a_guest_s_snapshot_goes_by_its_name_alone(fake: Path, name: str) -> Non
     words = ["fleet_drop_pct", "4", f"101 pct {name}", f"101 pct {good}"]
     found = calls(fake, words, recorded=[f"101@{name.split(maxsplit=1)[0]}", f"101@{good}"])
     assert destroys(found) == [["pct", "delsnapshot", "101", good]]
+
+
+def test_a_guest_s_snapshot_that_the_record_says_is_pinned_stays_until_it_is_unpinned(fake: Path) -> None:
+    name = GOOD.partition("@")[2]
+    drop = command("fleet_drop_pct", "4", f"101 pct {name}").sh()
+    pin = command("fleet_pin", "2099-01-31", f"101@{name}").sh()
+    unpin = command("fleet_pin", "-", f"101@{name}").sh()
+    for script, gone in ((f"{pin}\n{unpin}\n{drop}", True), (f"{pin}\n{drop}", False)):
+        found = calls(fake, ["eval", script], recorded=[f"101@{name}"])
+        assert destroys(found) == ([["pct", "delsnapshot", "101", name]] if gone else [])
+    assert run(fake, ["fleet_pinned", "2099-01-31", f"101@{name}"]).returncode == 0
+    assert run(fake, ["fleet_pinned", "-", f"101@{name}"]).returncode != 0
 
 
 def test_only_bookmarks_of_the_replica_are_destroyed_when_a_new_one_is_made(fake: Path) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import threading
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 
@@ -13,7 +13,7 @@ import pytest
 
 from fleet.core.command import command
 from fleet.core.errors import FleetError
-from fleet.core.plan import Check, Impact, Step
+from fleet.core.plan import Check, Difference, Impact, Step
 from fleet.host.apply import Result, Watcher
 from fleet.host.guarded import Outcome
 from fleet.host.journal import Journal, read
@@ -74,6 +74,22 @@ def test_a_line_torn_by_a_crash_is_left_out_and_harms_no_other(tmp_path: Path) -
     with Journal("pve", "run-2", folder=tmp_path) as journal:
         journal.write("again")
     assert [event["event"] for event in read("pve", folder=tmp_path)] == ["run", "again"]
+
+
+def test_a_step_is_written_down_with_what_it_is_done_for(tmp_path: Path) -> None:
+    why = Difference("plex@fleet-a", "fleet-a", None, reason="superseded in daily 2026-11-23")
+    quiet = Watcher(lambda _: None, lambda _step, _line: None, lambda _: None, lambda _: None)
+    with Journal("pve", "run-1", folder=tmp_path) as journal:
+        journal.watch(quiet).started(replace(STEP, because=(why,)))
+    (event,) = read("pve", folder=tmp_path)
+    assert event["because"] == [
+        {
+            "key": "plex@fleet-a",
+            "was": "fleet-a",
+            "want": None,
+            "reason": "superseded in daily 2026-11-23",
+        }
+    ]
 
 
 def test_lines_that_are_no_events_are_left_out(tmp_path: Path) -> None:

@@ -8,7 +8,13 @@ from pathlib import Path
 
 import pytest
 
+from fleet.backups.choice import chosen
+from fleet.backups.copies import pin_archive
+from fleet.backups.run import working
+from fleet.core.plan import Part
+from fleet.domains.backup.assemble import archive_items
 from fleet.domains.backup.spec import BackupSpec, Brake
+from fleet.host.guarded import Outcome
 from fleet.inventory import Inventory
 from tests.road import backups, copies, fleets, operator
 from tests.road.world import State, World
@@ -68,6 +74,16 @@ def test_every_guest_gets_an_archive_that_is_protected_and_says_whose_it_is(
     for volid in found:
         assert f" {volid} -" in record
     assert node.leftovers() == []
+
+
+def test_a_storage_that_allows_too_few_protected_archives_is_said_before_vzdump_begins(
+    node: World, inventory: Inventory
+) -> None:
+    node.run("pvesm set local --max-protected-backups 0")
+    report = copies.dump(inventory, limit=("plain",))
+    assert "max-protected-backups is 0" in report.failed["plain"]
+    assert "pvesm set local --max-protected-backups 3" in report.failed["plain"]
+    assert listed(node) == {}
 
 
 @pytest.mark.slow
@@ -136,6 +152,26 @@ def test_a_pinned_archive_stays(node: World, inventory: Inventory) -> None:
         assert report.exit_code == 0, report
     assert volid in listed(node)
     assert len(listed(node)) == 3
+
+
+@pytest.mark.slow
+def test_an_archive_is_pinned_and_unpinned_and_the_rest_of_its_notes_stays(
+    node: World, inventory: Inventory
+) -> None:
+    copies.dump(inventory, limit=("plain",))
+    (volid,) = listed(node)
+    owner = str(listed(node)[volid]["notes"])
+    content = f"/nodes/localhost/storage/local/content/{volid}"
+    node.run(f"pvesh set {content} --notes \"$(printf '%s\\nmy own line' '{owner}')\"")
+    for until, pinned in (("2099-01-31", "2099-01-31"), ("2099-02-01", "2099-02-01"), ("-", "")):
+        with working(inventory, "backup.pin") as work:
+            (plain,) = chosen(work.inventory, ("plain",), ())
+            item = archive_items(plain, work.read(archives=True).backups)[0]
+            (result,) = work.apply(Part((pin_archive(work.shell, item, until),)), jobs=1)
+            assert result.outcome is Outcome.DONE, result
+            assert archive_items(plain, work.read(archives=True).backups)[0].pinned == pinned
+    notes = json.loads(node.run(f"pvesh get {content} --output-format json"))["notes"]
+    assert notes == f"{owner}\nmy own line"
 
 
 @pytest.mark.slow

@@ -10,10 +10,12 @@ from pathlib import Path
 import pytest
 
 from fleet.backups import getting, restoring
+from fleet.backups.restoring import Drilled
 from fleet.backups.run import working
 from fleet.core.command import command
 from fleet.core.errors import ExitCode, FleetError, HostError, Refused, UsageError
 from fleet.core.plan import Check, Part, Step
+from fleet.domains.backup.items import Of
 from fleet.domains.backup.restore import steps
 from fleet.domains.backup.restore.choice import named
 from fleet.domains.backup.restore.config import Link
@@ -384,14 +386,19 @@ def test_a_drill_proves_every_backup_and_leaves_nothing(node: World, inventory: 
     before, running = restores.datasets(node), node.running()
     done = restores.drill(inventory)
     assert done.exit_code == 0, done
-    assert set(done.proven) == {"bound", "plain", "still", "tank/data"}
+    assert proven(done) == {"bound": "boots", "plain": "boots", "still": "boots", "tank/data": "files"}
     assert restores.datasets(node) == before
     assert node.running() == running
     assert set(node.names()) == {100, 101, 102}
     assert {(subject, how) for subject, _, how in restores.proven(node)} == {
-        (name, "ok") for name in done.proven
+        (name, "ok") for name in proven(done)
     }
     assert node.leftovers() == []
+
+
+def proven(done: Drilled) -> dict[str, str]:
+    """How far each guest and dataset was proven."""
+    return {name.partition("@")[0]: what for name, what in done.proven.items()}
 
 
 @pytest.mark.slow
@@ -402,8 +409,8 @@ def test_archives_are_proven_by_unpacking_them(node: World, inventory: Inventory
     before, shared = restores.datasets(node), node.run("find /data | sort")
     done = restores.drill(archived, "bound", "plain", archives=True)
     assert done.exit_code == 0, done
-    assert list(done.proven) == ["bound"]
-    assert ":backup/vzdump-lxc-100-" in done.proven["bound"]
+    (name,) = done.proven
+    assert "bound@local:backup/vzdump-lxc-100-" in name or "bound@backups:backup/vzdump-lxc-100-" in name
     assert restores.datasets(node) == before
     assert node.run("find /data | sort") == shared
     assert set(node.names()) == {100, 101, 102}
@@ -413,7 +420,7 @@ def test_what_was_proven_is_read_again_and_the_others_come_first(node: World, in
     restores.drill(inventory, "bound")
     with working(inventory, "test") as work:
         reading = work.read()
-    assert set(reading.backups.proven) == {"bound"}
+    assert set(reading.backups.proven) == {("bound", Of.SNAPSHOT)}
     order = [subject.name for subject, _ in sample(inventory.backups.subjects, reading.backups, None)]
     assert order[-1] == "bound"
 
@@ -425,9 +432,9 @@ def test_a_backup_whose_copy_is_not_as_healthy_as_the_original_fails_and_is_dest
     """The stack's file is in the running original, and not in the snapshot."""
     restores.write(node, "tank/docker/subvol-101-disk-0", "plain/compose.yaml", "services: {}")
     done = restores.drill(with_service(inventory, "plain"), "plain", "bound")
-    assert set(done.failed) == {"plain"}
-    assert "compose" in done.failed["plain"]
-    assert set(done.proven) == {"bound"}
+    (failed,) = done.failed
+    assert failed.startswith("plain@") and "compose" in done.failed[failed]
+    assert set(proven(done)) == {"bound"}
     assert done.exit_code == ExitCode.SOME_FAILED
     assert set(node.names()) == {100, 101, 102}
     assert ("plain", "failed") in {(subject, how) for subject, _, how in restores.proven(node)}

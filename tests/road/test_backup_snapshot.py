@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -94,6 +95,12 @@ def test_the_policy_keeps_two_and_foreign_snapshots_stay(node: World, inventory:
     for name in (reports[1].name, reports[2].name, "by-hand", "fleet-daily-20260101t000000z"):
         assert f"{BOUND[0]}@{name}" in paths
     assert backups.sections(node, 101) == {reports[1].name, reports[2].name, "byhand"}
+    record = (node.root / "var/lib/fleet/backups.log").read_text().splitlines()
+    removing = [line for line in record if " removing " in line]
+    first = reports[0].name
+    assert {line.split()[3] for line in removing} >= {f"101@{first}", f"{BOUND[0]}@{first}"}
+    for line in removing:
+        assert re.search(r" run=\d{8}T\d{6}-\d+-\d+ createtxg=[\d,]+ (beyond|superseded)", line), line
     assert not backups.rotate(inventory).removed
 
 

@@ -11,7 +11,7 @@ import pytest
 from fleet.backups.health import due_of, health
 from fleet.backups.run import pool_alarms, pool_warnings
 from fleet.domains.backup.ages import COPY_GRACE, GRACE, ages
-from fleet.domains.backup.items import Archive, Pool
+from fleet.domains.backup.items import Archive, Of, Pool, Proof
 from fleet.domains.backup.spec import Drill, Keep, Replica
 from fleet.schedule.calendar import last_due, parse
 from fleet.schedule.jobs import drilled_at_once
@@ -117,13 +117,24 @@ def test_health_names_who_has_none_who_is_late_and_who_is_not_proven() -> None:
     other = guest(102, volume(vmid=102), bind())
     subjects = (subject_of(BOUND), subject_of(other), subject_of(guest(103), exclude="not needed"))
     policy = spec(*subjects, drill=Drill((9900, 9909), 30 * DAY))
-    found = health(policy, facts([BOUND, other], [daily(ROOT, 3)], proven={"ct102": at(1)}))
+    found = health(
+        policy, facts([BOUND, other], [daily(ROOT, 3)], proven={("ct102", Of.SNAPSHOT): Proof(at(1))})
+    )
     assert found.subjects == 2
     assert found.newest == 3 * DAY
     assert found.never == ("ct102",)
     assert found.late == ("ct101",)
     assert found.unproven == ("ct101",)
     assert not found.good
+
+
+def test_an_archive_that_no_drill_restored_is_named_though_the_snapshot_was() -> None:
+    subject = subject_of(BOUND, archives=ARCHIVES)
+    policy = spec(subject, drill=Drill((9900, 9909), 30 * DAY))
+    one = {("ct101", Of.SNAPSHOT): Proof(at(1))}
+    assert health(policy, facts([BOUND], [daily(ROOT, 0)], proven=one)).unproven == ("ct101 (archive)",)
+    both = {**one, ("ct101", Of.ARCHIVE): Proof(at(1))}
+    assert health(policy, facts([BOUND], [daily(ROOT, 0)], proven=both)).unproven == ()
 
 
 @pytest.mark.parametrize(

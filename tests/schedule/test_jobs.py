@@ -133,7 +133,7 @@ def test_the_reference_homelab_runs_at_two_three_and_on_sundays() -> None:
     assert made(inventory.backups) == [
         ("fleet-pve-snapshot", "backup.snapshot", "02:00 America/New_York"),
         ("fleet-pve-dump", "backup.dump", "03:00 America/New_York"),
-        ("fleet-pve-drill", "backup.drill --sample 8", "sun 05:00 America/New_York"),
+        ("fleet-pve-drill", "backup.drill --sample 9", "sun 05:00 America/New_York"),
     ]
 
 

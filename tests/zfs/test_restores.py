@@ -83,7 +83,7 @@ def test_a_dataset_is_cloned_beside_itself_and_its_snapshot_read(made: Made, nod
     assert node.machine.ok(f"cat {copy}/made") != "later\n"
     node.machine.ok(f"echo mine >{copy}/made")
     done = restores.drill(inventory, "tank/data")
-    assert done.proven == {"tank/data": name}
+    assert done.proven == {f"tank/data@{name}": "files"}
 
 
 def test_files_come_out_of_the_hidden_folder_of_a_snapshot(made: Made, node: Node, tmp_path: Path) -> None:

@@ -155,6 +155,7 @@ def _of_guest(
         # They are marked a moment after they are made.
         and all(part.owner in ("", facts.installation) and not part.replaced for part in parts)
     )
+    noted = facts.pins.get(f"{subject.vmid}@{section.name}", "")
     blocks = _blocks(parts, guest)
     if missing := sorted({*section.datasets} - {part.dataset for part in parts}):
         # Proxmox would stop at it half way, and leave the guest locked (backup.md 3.5).
@@ -174,7 +175,7 @@ def _of_guest(
         set=section.name if ours else "",
         blocks=blocks,
         whole=not missing and not section.state,
-        pinned=_latest(part.pinned for part in parts) if ours else "",
+        pinned=_latest((*(part.pinned for part in parts), noted)) if ours else "",
         description=section.description,
     )
 

@@ -9,6 +9,7 @@ from enum import StrEnum
 from fleet.domains.backup.ages import Age, Due, ages
 from fleet.domains.backup.items import BackupFacts, GuestState, Kind, Volume
 from fleet.domains.backup.method import method_of
+from fleet.domains.backup.proofs import Proven, proofs
 from fleet.domains.backup.spec import BackupSpec, Subject
 from fleet.domains.backup.undeclared import Declared, exclusion, untaken
 
@@ -37,8 +38,7 @@ class Row:
     state: State
     how: str
     ages: tuple[Age, ...] = ()
-    proven: int | None = None  # seconds since a drill restored it
-    unproven: bool = False  # for longer than the policy allows
+    proven: tuple[Proven, ...] = ()  # of each kind of its backups: when a drill restored one
 
 
 def coverage(spec: BackupSpec, facts: BackupFacts, declared: Declared, due: Due) -> tuple[Row, ...]:
@@ -92,19 +92,16 @@ class _Coverage:
     def _row(
         self, subject: Subject, volume: Volume | None, state: State, how: str, made: tuple[Age, ...]
     ) -> Row:
-        name, drill = subject.name, self._spec.drill
         state = _by_age(state, made)
         backed = state in (State.PROTECTED, State.LATE)
-        proven = self._facts.now - self._facts.proven[name] if name in self._facts.proven else None
         return Row(
-            name,
+            subject.name,
             volume.key if volume else "",
-            volume.volid if volume else name,
+            volume.volid if volume else subject.name,
             state,
             how,
             made if state not in (State.EXCLUDED, State.UNCOVERED) else (),
-            proven,
-            bool(drill and backed and (proven is None or proven > drill.max_age)),
+            proofs(subject, self._spec, self._facts) if backed else (),
         )
 
     def _subject_state(self, subject: Subject) -> tuple[State, str, tuple[Age, ...]]:

@@ -8,7 +8,15 @@ from dataclasses import dataclass, field, replace
 
 from fleet.core.command import command
 from fleet.core.probe import Answer, Probe
-from fleet.domains.backup.items import BackupFacts, GuestState, HostDataset, Pool, ZfsSnapshot
+from fleet.domains.backup.items import (
+    BackupFacts,
+    GuestState,
+    HostDataset,
+    Of,
+    Pool,
+    Proof,
+    ZfsSnapshot,
+)
 
 #: Where the host keeps what belongs to backups (fleet/host/backup.sh).
 STATE = "${FLEET_STATE:-/var/lib/fleet}"
@@ -44,7 +52,10 @@ awk '$2 == "making" || $2 == "made" || $2 == "adopted" {{ made[$4] = $5 }}
   END {{ for (path in made) print path, made[path] }}' "{STATE}/backups.log"
 """
 
-_READ_PROVEN = rf"""awk '$4 == "ok" {{ print $2, $1 }}' "{STATE}/proven" """
+# Pins of what has no ZFS property; the date is the fifth word, `-` once it is pinned no more.
+_READ_PINS = rf"""awk '$2 == "pinned" {{ print $4, $5 }}' "{STATE}/backups.log" """
+
+_READ_PROVEN = rf"""awk '$4 == "ok" {{ print $2, $3, $1, $5 }}' "{STATE}/proven" """
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +76,7 @@ def probes(datasets: Iterable[str]) -> tuple[Probe, ...]:
         Probe("zfs-marked", _READ_MARKED),
         Probe("backup-installation", f'cat "{STATE}/installation"'),
         Probe("backup-record", _READ_RECORD),
+        Probe("backup-pins", _READ_PINS),
         Probe("backup-proven", _READ_PROVEN),
     )
 
@@ -97,6 +109,7 @@ def read(answers: Mapping[str, Answer], guests: Mapping[int, GuestState]) -> Bac
         pools=_pools(_lines(answers["zfs-pools"])),
         guests=guests,
         recorded=frozenset(record),
+        pins=dict(_record(_lines(answers["backup-pins"]))),
         proven=_proven(_lines(answers["backup-proven"])),
     )
 
@@ -197,9 +210,17 @@ def _number(text: str) -> int | None:
     return int(text) if text.isdigit() else None
 
 
-def _proven(lines: Sequence[str]) -> dict[str, int]:
-    """When each subject was last restored; later lines are later drills."""
-    return {name: int(time) for name, _, time in (line.partition(" ") for line in lines) if time.isdigit()}
+def _proven(lines: Sequence[str]) -> dict[tuple[str, Of], Proof]:
+    """When each subject was last restored, from a snapshot and from an archive; later lines are later drills.
+
+    No snapshot's name holds a colon, and every archive's volid does; what was proven, old lines do not say.
+    """
+    proven = {}
+    for words in map(str.split, lines):
+        if len(words) in (3, 4) and words[2].isdigit():
+            of = Of.ARCHIVE if ":backup/" in words[1] else Of.SNAPSHOT
+            proven[words[0], of] = Proof(int(words[2]), *words[3:])
+    return proven
 
 
 def _lines(answer: Answer) -> list[str]:

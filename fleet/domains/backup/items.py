@@ -15,6 +15,21 @@ class Kind(StrEnum):
     VZDUMP = "vzdump"  # an archive on a storage
 
 
+class Of(StrEnum):
+    """Of what a restore is a proof."""
+
+    SNAPSHOT = "snapshot"
+    ARCHIVE = "archive"
+
+
+@dataclass(frozen=True, slots=True)
+class Proof:
+    """A backup was restored. `what`: how far was looked: files, boots, service; empty: it was not written."""
+
+    at: int  # epoch seconds
+    what: str = ""
+
+
 @dataclass(frozen=True, slots=True)
 class ZfsSnapshot:
     """One ZFS snapshot as `zfs list -p` prints it. Times in epoch seconds, sizes in bytes."""
@@ -134,8 +149,10 @@ class BackupFacts:
     pools: Mapping[str, Pool] = field(default_factory=dict)
     guests: Mapping[int, GuestState] = field(default_factory=dict)
     archives: Mapping[str, tuple[Archive, ...]] = field(default_factory=dict)  # by storage
+    protected_limits: Mapping[str, int] = field(default_factory=dict)  # by storage: max-protected-backups
     recorded: frozenset[str] = frozenset()
-    proven: Mapping[str, int] = field(default_factory=dict)  # subject -> when a drill last restored it
+    pins: Mapping[str, str] = field(default_factory=dict)  # by `VMID@NAME`, of what has no ZFS property
+    proven: Mapping[tuple[str, Of], Proof] = field(default_factory=dict)  # by subject: the last good drill
     sent: Mapping[tuple[str, str], int] = field(
         default_factory=dict
     )  # dataset, replica -> of when its copy is

@@ -34,9 +34,68 @@ def dump(wanted: Sequence[Subject], facts: BackupFacts, set_: str) -> Dump:
         if guest is None:
             refused[subject.name] = f"there is no guest {subject.vmid} on this node: vzdump would skip it"
         elif dumped(subject, facts, set_):
-            made.append(steps.dump(subject, guest, set_))
-    notes = tuple(Note(name, Why.REFUSED, why) for name, why in refused.items())
-    return Dump(Part(tuple(made), notes), subjects, refused)
+            if why := _is_full(subject, facts):
+                refused[subject.name] = why
+            else:
+                made.append(steps.dump(subject, guest, set_))
+    notes = [Note(name, Why.REFUSED, why) for name, why in refused.items()]
+    notes += [
+        Note(name, Why.WARNING, why) for name, why in too_few(subjects, facts).items() if name not in refused
+    ]
+    return Dump(Part(tuple(made), tuple(notes)), subjects, refused)
+
+
+def too_few(wanted: Sequence[Subject], facts: BackupFacts) -> dict[str, str]:
+    """Of which guests the storage will not take as many archives as their policy keeps, by name, and why."""
+    found = {}
+    for subject in wanted:
+        if subject.archives is None or subject.exclude is not None:
+            continue
+        limit, needed = facts.protected_limits.get(subject.archives.storage), _needed(subject, facts)
+        if limit is not None and (needed is None or limit < needed):
+            found[subject.name] = (
+                f"max-protected-backups of {subject.archives.storage} is {limit}: vzdump will refuse before"
+                f" anything is pruned; {_set_limit(subject.archives.storage, needed)}"
+            )
+    return found
+
+
+def _is_full(subject: Subject, facts: BackupFacts) -> str:
+    """Why vzdump would refuse now; empty: it would not."""
+    assert subject.archives is not None
+    storage = subject.archives.storage
+    limit, protected = facts.protected_limits.get(storage), _protected(subject, facts)
+    if limit is None or protected < limit:
+        return ""
+    return (
+        f"vzdump would refuse: it has {protected} protected archives on {storage}, whose"
+        f" max-protected-backups is {limit}; {_set_limit(storage, _needed(subject, facts))}"
+    )
+
+
+def _needed(subject: Subject, facts: BackupFacts) -> int | None:
+    """How many protected archives have to be allowed: what the policy keeps, what others protect, a new one.
+
+    None: without a limit.
+    """
+    assert subject.archives is not None
+    keep = subject.archives.keep
+    if keep.all:
+        return None
+    kept = sum((keep.last, keep.hourly, keep.daily, keep.weekly, keep.monthly, keep.yearly))
+    return kept + 1 + _protected(subject, facts, uncounted=True)
+
+
+def _protected(subject: Subject, facts: BackupFacts, *, uncounted: bool = False) -> int:
+    """The protected archives of a guest; `uncounted`: only those that its policy does not count."""
+    assert subject.archives is not None
+    there = {each.volid for each in facts.archives.get(subject.archives.storage, ()) if each.protected}
+    of_guest = [item for item in archive_items(subject, facts) if item.name in there]
+    return sum(not uncounted or bool(_entry(item, facts.now).uncounted) for item in of_guest)
+
+
+def _set_limit(storage: str, needed: int | None) -> str:
+    return f"on the node: pvesm set {storage} --max-protected-backups {-1 if needed is None else needed}"
 
 
 def dumped(subject: Subject, facts: BackupFacts, set_: str) -> str:

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import re
+
 from fleet.core.command import command
 from fleet.core.plan import Check, Difference, Impact, Step
 from fleet.domains.backup.items import GuestState, Item
 from fleet.domains.backup.spec import Subject
+
+_PINS = re.compile(r" ?fleet: pinned=[0-9-]*")
 
 
 def dump_id(subject: Subject) -> str:
@@ -45,6 +49,25 @@ def dump(subject: Subject, guest: GuestState, set_: str) -> Step:
     )
 
 
+def pin(item: Item, notes: str, until: str) -> Step:
+    """Pins an archive by its notes, of which `notes` are all lines; `-` unpins it."""
+    archive = item.archive
+    assert archive is not None
+    storage = archive.volid.partition(":")[0]
+    first, newline, rest = _PINS.sub("", notes).partition("\n")
+    text = first.rstrip() + ("" if until == "-" else f" fleet: pinned={until}") + newline + rest
+    content = f"/nodes/localhost/storage/{storage}/content/{archive.volid}"
+    return Step(
+        id=f"pin {archive.volid}",
+        subject=f"{item.subject} ({archive.vmid})",
+        action="unpin" if until == "-" else "pin",
+        because=(Difference("pinned", item.pinned or None, None if until == "-" else until),),
+        done=(Check(command("fleet_archive_pinned", storage, archive.volid, until), "it is"),),
+        expect=(Check(command("pvesm", "path", archive.volid), f"{archive.volid} is there"),),
+        do=(command("pvesh", "set", content, "--notes", text),),
+    )
+
+
 def remove(item: Item, reason: str) -> Step:
     """Removes one archive that fleet made: what says so is read again on the host directly before."""
     archive = item.archive
@@ -63,6 +86,6 @@ def remove(item: Item, reason: str) -> Step:
                 f"{archive.volid} is the one that was planned, is ours, and is not pinned",
             ),
         ),
-        do=(command("fleet_drop_archive", item.set, *which, created),),
+        do=(command("fleet_drop_archive", item.set, *which, created, reason),),
         order=archive.created,
     )

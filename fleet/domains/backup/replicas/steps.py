@@ -126,6 +126,10 @@ def remember(side: Side, snapshot: ZfsSnapshot) -> Step:
 def remove(side: Side, copies: Sequence[tuple[Copy, str]], installation: str, newest: str) -> Step:
     """Removes copies, each by a command of its own; never `newest`, the guid of what both sides have last."""
     entries = [f"{copy.name}={copy.guid}" for copy, _ in copies]
+    meant = [
+        f"{entry} createtxg={copy.createtxg} {reason}"
+        for entry, (copy, reason) in zip(entries, copies, strict=True)
+    ]
     return Step(
         id=f"remove copies {side.target} {side.replica.name}",
         subject=f"{side.dataset} to {side.replica.name}",
@@ -135,7 +139,7 @@ def remove(side: Side, copies: Sequence[tuple[Copy, str]], installation: str, ne
         expect=(),
         do=(
             command(
-                "fleet_drop_copies", *_where(side), names.mark(installation, side.dataset), newest, *entries
+                "fleet_drop_copies", *_where(side), names.mark(installation, side.dataset), newest, *meant
             ),
         ),
     )

@@ -12,6 +12,7 @@ from fleet.core.errors import Refused, UsageError
 from fleet.core.plan import Part, Step
 from fleet.domains.backup.assemble import archive_items, items
 from fleet.domains.backup.items import BackupFacts, Item
+from fleet.domains.backup.proofs import of_item
 from fleet.domains.backup.restore import steps
 from fleet.domains.backup.restore.config import Link
 from fleet.domains.backup.restore.plan import Copy, Node, Request, left_copies, restore_guest
@@ -29,7 +30,7 @@ class Health:
 
 @dataclass(frozen=True, slots=True)
 class Drilling:
-    """What a drill does: a part for each subject, the copies by subject, and why others get none."""
+    """What a drill does: a part for each backup, the copies, and why others get none; all by `shown`."""
 
     parts: Mapping[str, Part] = field(default_factory=dict)
     copies: Mapping[str, int] = field(default_factory=dict)
@@ -52,27 +53,34 @@ def leftovers(drill: Drill, node: Node, *, but: Sequence[int] = ()) -> Part:
 def sample(
     subjects: Sequence[Subject], facts: BackupFacts, number: int | None, *, archives: bool = False
 ) -> tuple[tuple[Subject, Item], ...]:
-    """The newest backup of so many subjects (None: all): of those first that were proven longest ago.
-
-    `archives`: the newest archive instead of the newest snapshot, of those that have one.
+    """So many of the subjects' newest snapshots and newest archives (None: all): those first that were proven
+    longest ago. `archives`: no snapshots.
     """
     there = [
         (subject, item)
         for subject in subjects
-        if (item := newest(subject, facts, archives=archives)) is not None
+        for item in newest(subject, facts)
+        if item.archive is not None or not archives
     ]
-    there.sort(key=lambda each: (facts.proven.get(each[0].name, 0), not each[0].critical, each[0].name))
+    there.sort(key=lambda each: (_proven_at(each[1], facts), not each[0].critical, each[0].name))
     return tuple(there if number is None else there[:number])
 
 
-def newest(subject: Subject, facts: BackupFacts, *, archives: bool = False) -> Item | None:
-    """The newest whole backup of a subject that fleet made: a snapshot, or where it has none an archive."""
+def newest(subject: Subject, facts: BackupFacts) -> tuple[Item, ...]:
+    """The newest snapshot and the newest archive of a subject that fleet made, whole; what there is."""
     kinds = (items(subject, facts), archive_items(subject, facts))
-    for there in kinds[1:] if archives else kinds:
-        for item in there:
-            if item.ours and item.whole:
-                return item
-    return None
+    found = (next((item for item in there if item.ours and item.whole), None) for there in kinds)
+    return tuple(item for item in found if item is not None)
+
+
+def _proven_at(item: Item, facts: BackupFacts) -> int:
+    proof = facts.proven.get((item.subject, of_item(item)))
+    return proof.at if proof else 0
+
+
+def shown(item: Item) -> str:
+    """What a backup is called: `plex@fleet-daily-20261123t070000z`."""
+    return f"{item.subject}@{item.name}"
 
 
 def drill(
@@ -85,7 +93,7 @@ def drill(
 ) -> Drilling:
     """Restores each to a number of the range, without a network or on the isolated bridge, and proves it.
 
-    `configs`: the text of each guest's configuration, by subject.
+    `configs`: the text of the guest's configuration, by `shown`; `health`: by subject.
     """
     parts: dict[str, Part] = {}
     copies: dict[str, int] = {}
@@ -99,17 +107,17 @@ def drill(
     )
     for subject, item in chosen:
         if subject.vmid is None:
-            parts[subject.name] = Part((steps.prove_dataset(item.parts[0], subject.name, facts.now),))
+            parts[shown(item)] = Part((steps.prove_dataset(item.parts[0], subject.name, facts.now),))
             continue
         storage = policy.storage if item.archive is not None else None
         # Nothing but an isolated bridge is joined, so the original's addresses are no obstacle.
         alone = replace(node, guests=node.guests | frozenset(copies.values()), addresses={}, copies=())
         try:
             made = restore_guest(
-                subject, item, configs[subject.name], facts, alone, replace(request, storage=storage)
+                subject, item, configs[shown(item)], facts, alone, replace(request, storage=storage)
             )
         except (Refused, UsageError) as error:
-            refused[subject.name] = str(error)
+            refused[shown(item)] = str(error)
             continue
         service = health.get(subject.name, Health())
         proof = steps.prove(
@@ -123,9 +131,9 @@ def drill(
             paths=made.paths,
             needs=tuple(step.id for step in made.part.steps),
         )
-        parts[subject.name] = Part((*made.part.steps, proof), made.part.notes)
-        copies[subject.name] = made.vmid
-    return Drilling(parts, copies, {subject.name: item for subject, item in chosen}, refused)
+        parts[shown(item)] = Part((*made.part.steps, proof), made.part.notes)
+        copies[shown(item)] = made.vmid
+    return Drilling(parts, copies, {shown(item): item for _, item in chosen}, refused)
 
 
 def _scrap(copy: Copy, policy: Drill) -> Step:

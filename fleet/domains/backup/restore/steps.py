@@ -175,7 +175,7 @@ def prove(
 ) -> Step:
     """Starts a copy and looks whether it is as healthy as the original. `service`: kind, name, folder."""
     return Step(
-        id=f"prove {item.subject}",
+        id=f"prove {item.subject}@{item.name}",
         subject=subject,
         action="prove",
         because=(Difference("proof", None, f"{item.subject}@{item.name}"),),

@@ -123,8 +123,8 @@ def rotate(
     """
     decisions: dict[str, tuple[Decision, ...]] = {}
     braked: dict[str, str] = {}
-    zfs: list[tuple[str, Item]] = []
-    pct: list[tuple[int, str, Item]] = []
+    zfs: list[tuple[str, Item, str]] = []
+    pct: list[tuple[int, str, Item, str]] = []
     for subject in subjects:
         if subject.snapshots is None or subject.exclude is not None:
             continue
@@ -139,17 +139,18 @@ def rotate(
         if stop and (allowed is None or sum(each.remove for each in made) > allowed):
             braked[subject.name] = stop
         decisions[subject.name] = made
-        removed = {each.id for each in made if each.remove}
+        why_of = {each.id: each.reason for each in made if each.remove}
         for item in there if subject.name not in braked else ():
-            if item.name in removed and item.kind is Kind.ZFS:
-                zfs.append(("-" if subject.vmid is None else str(subject.vmid), item))
-            elif item.name in removed and subject.vmid is not None:
-                pct.append((subject.vmid, tool_of(facts.guests[subject.vmid]), item))
+            if item.name in why_of and item.kind is Kind.ZFS:
+                zfs.append(("-" if subject.vmid is None else str(subject.vmid), item, why_of[item.name]))
+            elif item.name in why_of and subject.vmid is not None:
+                tool = tool_of(facts.guests[subject.vmid])
+                pct.append((subject.vmid, tool, item, why_of[item.name]))
     removing: list[Step] = []
     if zfs:
-        removing.append(steps.drop_zfs(zfs, _counted(len({item.subject for _, item in zfs}))))
+        removing.append(steps.drop_zfs(zfs, _counted(len({item.subject for _, item, _ in zfs}))))
     if pct:
-        removing.append(steps.drop_pct(pct, _counted(len({item.subject for _, _, item in pct}))))
+        removing.append(steps.drop_pct(pct, _counted(len({item.subject for _, _, item, _ in pct}))))
     notes = tuple(Note(name, Why.REFUSED, why) for name, why in braked.items())
     return Rotation(Part(tuple(removing), notes), decisions, braked)
 

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 
 from fleet.core.command import command
 from fleet.core.plan import Check, Difference, Impact, Step
-from fleet.domains.backup.items import Item, Kind
+from fleet.domains.backup.items import Item, Kind, ZfsSnapshot
 
 #: How long a container may be frozen at most before the host itself lets it go (seconds).
 FREEZE_LIMIT = 5
@@ -53,50 +53,56 @@ def take_pct(name: str, groups: Sequence[tuple[int, str, tuple[str, ...]]], subj
     )
 
 
-def drop_zfs(removals: Iterable[tuple[str, Item]], subject: str) -> Step:
-    """Removes snapshots, each by a command of its own; a removal is the VMID (`-`: none) and the item."""
+def drop_zfs(removals: Iterable[tuple[str, Item, str]], subject: str) -> Step:
+    """Removes snapshots, one a command; a removal is the VMID (`-`: none), the item and the rule."""
     removals = tuple(removals)
-    entries = [f"{vmid} {part.path} {part.guid}" for vmid, item in removals for part in item.parts]
+    gone = [
+        (f"{vmid} {part.path} {part.guid}", part, why) for vmid, item, why in removals for part in item.parts
+    ]
     return Step(
         id="remove zfs",
         subject=subject,
         action="remove",
-        because=tuple(_removal(item) for _, item in removals),
-        done=(Check(command("fleet_gone_zfs", *entries), "the snapshots are gone"),),
+        because=tuple(_removal(item, why) for _, item, why in removals),
+        done=(Check(command("fleet_gone_zfs", *(words for words, _, _ in gone)), "the snapshots are gone"),),
         expect=(),
-        do=(command("fleet_drop_zfs", *entries),),
+        do=(command("fleet_drop_zfs", *(f"{words} {_reason([part], why)}" for words, part, why in gone)),),
     )
 
 
-def drop_pct(removals: Iterable[tuple[int, str, Item]], subject: str) -> Step:
-    """Removes snapshots of guests through Proxmox; a removal is the VMID, the tool and the item."""
+def drop_pct(removals: Iterable[tuple[int, str, Item, str]], subject: str) -> Step:
+    """Removes snapshots of guests through Proxmox; a removal is the VMID, the tool, the item and the rule."""
     removals = tuple(removals)
-    entries = [
-        " ".join((str(vmid), tool, item.name, *(f"{part.path}={part.guid}" for part in item.parts)))
-        for vmid, tool, item in removals
+    entries = [f"{vmid} {tool} {item.name}" for vmid, tool, item, _ in removals]
+    meant = [
+        " ".join(
+            (entry, *(f"{part.path}={part.guid}" for part in item.parts), "--", _reason(item.parts, why))
+        )
+        for entry, (_, _, item, why) in zip(entries, removals, strict=True)
     ]
     return Step(
         id="remove pct",
         subject=subject,
         action="remove",
-        because=tuple(_removal(item) for _, _, item in removals),
+        because=tuple(_removal(item, why) for _, _, item, why in removals),
         done=(Check(command("fleet_gone_pct", *entries), "the snapshots are gone"),),
         expect=(),
-        do=(command("fleet_drop_pct", str(SIDE_BY_SIDE), *entries),),
+        do=(command("fleet_drop_pct", str(SIDE_BY_SIDE), *meant),),
     )
 
 
-def pin(item: Item, until: str) -> Step:
-    """Pins a snapshot until a date; `-` unpins it."""
+def pin(item: Item, vmid: int | None, until: str) -> Step:
+    """Pins a snapshot until a date; `-` unpins it. One that is on no ZFS is pinned in the node's record."""
     assert item.kind is not Kind.VZDUMP
-    paths = [part.path for part in item.parts]
+    paths = [part.path for part in item.parts] or [f"{vmid}@{item.name}"]
+    there = command("fleet_has", *paths) if item.parts else command("fleet_has_pct", item.name, str(vmid))
     return Step(
         id=f"pin {item.subject}@{item.name}",
         subject=item.subject,
         action="unpin" if until == "-" else "pin",
         because=(Difference("pinned", item.pinned or None, None if until == "-" else until),),
         done=(Check(command("fleet_pinned", until, *paths), "it is"),),
-        expect=(Check(command("fleet_has", *paths), "the snapshot exists"),),
+        expect=(Check(there, "the snapshot exists"),),
         do=(command("fleet_pin", until, *paths),),
     )
 
@@ -115,5 +121,11 @@ def adopt(items: Sequence[Item]) -> Step:
     )
 
 
-def _removal(item: Item) -> Difference:
-    return Difference(f"{item.subject}@{item.name}", item.name, None)
+def _removal(item: Item, why: str) -> Difference:
+    return Difference(f"{item.subject}@{item.name}", item.name, None, reason=why)
+
+
+def _reason(parts: Sequence[ZfsSnapshot], why: str) -> str:
+    """What the node's record says of a removal."""
+    made = ",".join(str(part.createtxg) for part in parts)
+    return f"createtxg={made} {why}" if made else why
