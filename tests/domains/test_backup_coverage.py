@@ -189,7 +189,7 @@ def test_a_clone_of_a_snapshot_proves_no_archive() -> None:
 def test_a_guest_that_is_only_archived_needs_no_proof_of_a_snapshot() -> None:
     one = guest(101, volume(kind="dir", storage="local"))
     proven = {("ct101", Of.ARCHIVE): Proof(at(3), "boots")}
-    subject = subject_of(one, archives=ARCHIVES, no_snapshots="its storage has none")
+    subject = subject_of(one, archives=ARCHIVES, folder="local")
     (row,) = rows(facts([one], proven=proven), subject, drill=Drill((9900, 9909), 30 * DAY))
     assert [(each.of, each.due) for each in row.proven] == [(Of.ARCHIVE, False)]
 
