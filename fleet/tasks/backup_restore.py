@@ -156,10 +156,9 @@ def drill(
 
     if sample < 1:
         raise UsageError(f"--sample {sample}: at least 1 backup has to be restored")
-    inventory = _load(options)
-    subjects = chosen(inventory, options.limit, options.exclude)
 
-    def body() -> restoring.Drilled:
+    def body(inventory: Inventory) -> restoring.Drilled:
+        subjects = chosen(inventory, options.limit, options.exclude)
         with run.working(inventory, "backup.drill") as work:
             drilled = restoring.drill(
                 work,
@@ -172,10 +171,10 @@ def drill(
             return work.done(drilled)
 
     drilled = told(
-        inventory,
+        inventory_path(options),
         "backup.drill",
         body,
-        lambda done: report_of_drill(done, inventory),
+        report_of_drill,
         whole=not options.limit and not options.exclude,
     )
     if options.json:

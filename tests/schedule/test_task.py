@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from fleet.notify import kept as kept_contacts
 from tests.inventory.small import HEAD, WEB
 from tests.schedule.conftest import Box
 
@@ -112,3 +113,11 @@ def test_a_machine_with_neither_is_one_line_and_exit_1(box: Box, folder: Path) -
     assert (done.returncode, done.stdout) == (1, "")
     assert len(done.stderr.splitlines()) == 1
     assert "install cron" in done.stderr
+
+
+def test_whom_to_tell_is_known_before_the_first_run(box: Box, folder: Path) -> None:
+    done = shell(folder, "$inv schedule.install --yes")
+    assert done.returncode == 0, done.stderr
+    kept = kept_contacts(folder / "hosts.yml")
+    assert kept is not None
+    assert "env:FLEET_TEST_URL" in {f"{each.url.kind}:{each.url.target}" for each in kept.channels}
