@@ -27,12 +27,14 @@ def told(
     said: Callable[[Value, Inventory], notify.Report],
     *,
     whole: bool,
+    job: str = "",
 ) -> Value:
     """What `body` makes of hosts.yml; those whom that names hear how it ended, also where it raises.
 
-    `whole`: the run is about all that it could be about. Only of such a run does the dead-man switch hear:
-    one by hand, of one guest, must not hide that the nightly one is missing. Nobody is told by notices where
-    an operator watches on a terminal. What does not get through is said on stderr and changes nothing else.
+    `whole`: the run is about all that its job is about; `job`: the schedule or replica, where it is about
+    one of several. Only of a whole run does the dead-man switch of this job hear: one by hand, of one guest,
+    must not hide that the nightly one is missing. Nobody is told by notices where an operator watches on a
+    terminal. What does not get through is said on stderr and changes nothing else.
     A hosts.yml that cannot be read is told to those whom it named when it last could be.
     """
     secrets = Secrets(hosts.parent)
@@ -40,11 +42,11 @@ def told(
         inventory = load(hosts)
     except Exception as error:
         if there := notify.kept(hosts):
-            _tell_failure(there, there.dead_man.get(task) if whole else None, secrets, task, error)
+            _tell_failure(there, _switch(there, task, job) if whole else None, secrets, task, error)
         raise
     there = notify.contacts(inventory)
     _say(notify.keep(hosts, there))
-    switch = there.dead_man.get(task) if whole else None
+    switch = _switch(there, task, job) if whole else None
     _say(notify.tell(switch, Signal.START, secrets))
     try:
         with notify.terminated_is_an_error():
@@ -55,6 +57,10 @@ def told(
     good = value.exit_code == ExitCode.DONE
     _tell(there, switch, secrets, said(value, inventory), Signal.SUCCESS if good else Signal.FAIL)
     return value
+
+
+def _switch(there: Contacts, task: str, job: str) -> Reference | None:
+    return there.dead_man.get(task, {}).get(job)
 
 
 def _tell_failure(

@@ -30,7 +30,8 @@ class Contacts:
 
     node: str
     channels: tuple[Channel, ...] = ()
-    dead_man: Mapping[str, Reference] = field(default_factory=dict)  # by task
+    #: By task, and schedule or replica where the task has several jobs.
+    dead_man: Mapping[str, Mapping[str, Reference]] = field(default_factory=dict)
 
 
 def contacts(inventory: Inventory) -> Contacts:
@@ -44,7 +45,9 @@ def keep(hosts: Path, there: Contacts) -> str:
         "hosts": str(hosts.absolute()),
         "node": there.node,
         "channels": [[each.severity.value, _text(each.url), each.topic] for each in there.channels],
-        "dead-man": {task: _text(url) for task, url in there.dead_man.items()},
+        "dead-man": {
+            task: {job: _text(url) for job, url in each.items()} for task, each in there.dead_man.items()
+        },
     }
     path, text = _path(hosts), json.dumps(data)
     try:
@@ -72,7 +75,10 @@ def kept(hosts: Path) -> Contacts | None:
                 Channel(Severity(severity), parse_ref(url), topic)
                 for severity, url, topic in data["channels"]
             ),
-            dead_man={task: parse_ref(url) for task, url in data["dead-man"].items()},
+            dead_man={
+                task: {job: parse_ref(url) for job, url in each.items()}
+                for task, each in data["dead-man"].items()
+            },
         )
     return None
 

@@ -79,6 +79,7 @@ def snapshot(
         body,
         lambda done, inventory: report_of(done, "backup.snapshot", inventory),
         whole=not options.limit and not options.exclude,
+        job=schedule,
     )
     if options.json:
         print(json.dumps(report_data(report), indent=2))

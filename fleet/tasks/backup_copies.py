@@ -62,6 +62,7 @@ def dump(options: Options, label: str = "dump", schedule: str = "", yes_remove: 
         body,
         lambda done, inventory: report_of_copies(done, "backup.dump", inventory),
         whole=not options.limit and not options.exclude,
+        job=schedule,
     )
     if options.json:
         print(json.dumps(copies_data(report), indent=2))
@@ -114,6 +115,7 @@ def send(options: Options, replica: str = "", yes_remove: int = 0) -> int:
         body,
         lambda done, inventory: report_of_copies(done, "backup.send", inventory),
         whole=not options.limit and not options.exclude,
+        job=replica,
     )
     if options.json:
         print(json.dumps(copies_data(report), indent=2))

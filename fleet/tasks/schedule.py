@@ -128,7 +128,10 @@ def _variables(inventory: Inventory) -> tuple[str, ...]:
     """The environment variables that are needed to tell of a run."""
     from fleet.notify import channels
 
-    urls = (*(channel.url for channel in channels(inventory)), *inventory.dead_man.values())
+    urls = (
+        *(channel.url for channel in channels(inventory)),
+        *(url for each in inventory.dead_man.values() for url in each.values()),
+    )
     return tuple(dict.fromkeys(url.target for url in urls if url.kind == "env"))
 
 

@@ -21,7 +21,7 @@ from tests.notify.receiver import Receiver
 
 TOKEN = "marker3f9a7c51"
 TOLD = """\
-  dead-man: {snapshot: env:FLEET_PING, dump: env:FLEET_PING_DUMP, send: env:FLEET_PING_SEND}
+  dead-man: {snapshot: env:FLEET_PING, dump: env:FLEET_PING_DUMP}
 notifications:
   critical: ["env:FLEET_JSON"]
   warning: ["env:FLEET_JSON"]
@@ -43,20 +43,20 @@ def hosts(
     """A hosts.yml whose runs tell the receiver."""
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path_factory.mktemp("state")))
     monkeypatch.setenv("FLEET_JSON", f"json://user:{TOKEN}@127.0.0.1:{receiver.port}/notice")
-    for end in ("", "_DUMP", "_SEND"):
+    for end in ("", "_DUMP", "_HOURLY"):
         monkeypatch.setenv(f"FLEET_PING{end}", receiver.at(f"ping{end.lower()}"))
     path = tmp_path / "hosts.yml"
     path.write_text(f"{STORES}{NODE}{TOLD}{WEB}")
     return path
 
 
-def run(hosts: Path, code: int = 0, **report: tuple[str, ...]) -> None:
+def run(hosts: Path, code: int = 0, job: str = "", **report: tuple[str, ...]) -> None:
     """A run of snapshots that ends with this code."""
 
     def said(_value: Ended, inventory: Inventory) -> Report:
         return Report("backup.snapshot", inventory.node.name, "summary", **report)
 
-    told(hosts, "backup.snapshot", lambda _inventory: Ended(code), said, whole=True)
+    told(hosts, "backup.snapshot", lambda _inventory: Ended(code), said, whole=True, job=job)
 
 
 def pings(receiver: Receiver) -> list[str]:
@@ -125,3 +125,14 @@ def test_a_timer_of_a_schedule_that_hosts_yml_no_longer_has_is_told_of(
         task.body(Options(inventory=str(hosts)), **words)
     [notice] = notices(receiver)
     assert says in notice
+
+
+def test_the_success_of_one_job_is_none_of_another(hosts: Path, receiver: Receiver) -> None:
+    two = '{"02:00": env:FLEET_PING, hourly: env:FLEET_PING_HOURLY}'
+    text = hosts.read_text().replace("snapshot: env:FLEET_PING,", f"snapshot: {two},")
+    hosts.write_text(f'{text}    backup: {{snapshots: {{schedule: "hourly"}}}}\n')
+    run(hosts, job="hourly")
+    assert pings(receiver) == ["/ping_hourly/start", "/ping_hourly"]
+    receiver.requests.clear()
+    run(hosts)  # by hand
+    assert pings(receiver) == []
