@@ -22,7 +22,7 @@ from fleet.domains.backup.assemble import items
 from fleet.domains.backup.method import Method
 from fleet.domains.backup.names import snapshot_name
 from fleet.domains.backup.retention import Decision
-from fleet.domains.backup.snapshots.plan import Rotation, Taking, rotate, take, taken
+from fleet.domains.backup.snapshots.plan import Rotation, Taking, apart, residue, rotate, take, taken
 from fleet.domains.backup.spec import BackupSpec, Keep, Subject
 from fleet.host.apply import Result, Watcher, apply
 from fleet.host.journal import Journal
@@ -169,7 +169,7 @@ def snapshot(
         allowed=allowed,
         common=needed_by_replicas(after, subjects),
     )
-    report = _rotated(work, rotation, subjects, after, jobs)
+    report = _rotated(work, rotation, subjects, before, after, jobs)
     said = [line for result in results for line in result.log]
     return Report(
         name=name,
@@ -179,7 +179,7 @@ def snapshot(
         removed=report.removed,
         kept=report.kept,
         braked=report.braked,
-        warnings=(*_warnings(said, after), *report.warnings),
+        warnings=(*_apart(said, taking, subjects, after), *_warnings(said, after), *report.warnings),
         alarms=(*_alarms(said, after), *report.alarms),
         decisions=report.decisions,
         unproven=health(after.spec, after.backups).unproven,
@@ -208,7 +208,7 @@ def prune(
         allowed=allowed,
         common=needed_by_replicas(reading, subjects),
     )
-    report = _rotated(work, rotation, subjects, reading, jobs)
+    report = _rotated(work, rotation, subjects, reading, reading, jobs)
     return Report(
         name="",
         removed=report.removed,
@@ -256,9 +256,9 @@ def _failed(
 
 
 def _rotated(
-    work: Work, rotation: Rotation, subjects: Sequence[Subject], before: Reading, jobs: int
+    work: Work, rotation: Rotation, subjects: Sequence[Subject], first: Reading, before: Reading, jobs: int
 ) -> Report:
-    """What a rotation removed, by a fresh read."""
+    """What a rotation removed, by a fresh read; and which guests are locked that were not at the `first`."""
     results = work.apply(rotation.part, jobs=jobs)
     after = work.read() if results else before
     said = {each["who"]: each["text"] for each in _said(_logs(results), "kept")}
@@ -287,7 +287,10 @@ def _rotated(
         kept=kept,
         braked=rotation.braked,
         warnings=_warned(rotation, counted=True),
-        alarms=_warned(rotation, counted=False),
+        alarms=(
+            *_warned(rotation, counted=False),
+            *(f"{name}: {why}" for name, why in residue(subjects, first.backups, after.backups).items()),
+        ),
         decisions=rotation.decisions,
     )
 
@@ -300,6 +303,18 @@ def _warned(rotation: Rotation, *, counted: bool) -> tuple[str, ...]:
         for each in decisions
         if each.warning and each.counted is counted
     )
+
+
+def _apart(
+    lines: Sequence[str], taking: Taking, subjects: Sequence[Subject], reading: Reading
+) -> Iterator[str]:
+    """Where what should be of one moment is not: what a guest and its data under a bind mount may rely on."""
+    why = next((f": {each['who']} {each['text']}" for each in _said(lines, "apart")), "")
+    pools = apart(taking, subjects, reading.backups)
+    for pool, number in pools.items():
+        yield f"what ZFS took in {pool} is of {number} moments, not of one{why}"
+    if why and not pools:
+        yield f"what ZFS took was not taken at once{why}"
 
 
 def _warnings(lines: Sequence[str], reading: Reading) -> Iterator[str]:

@@ -389,7 +389,6 @@ fleet_drop_pct_one() {
     if [ ! -e "$fleet_file" ] || grep -qxF "[$fleet_name]" "$fleet_file"; then
         fleet_record failed "$fleet_name" "$fleet_vmid@$fleet_name" -
         echo "fleet: kept $fleet_vmid@$fleet_name $(printf '%s\n' "$fleet_said" | grep . | tail -n 1)"
-        ! fleet_why=$(fleet_lock "$fleet_vmid") || echo "fleet: locked $fleet_vmid $fleet_why"
         return 1
     fi
     fleet_record removed "$fleet_name" "$fleet_vmid@$fleet_name" -
