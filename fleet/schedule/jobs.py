@@ -25,7 +25,7 @@ class Job:
     schedule: str  # as in hosts.yml: 02:00
     event: str  # with the time zone: 02:00 America/New_York
     words: tuple[str, ...]  # of the command line: backup.snapshot --schedule 02:00
-    limit: int  # seconds after which it is stopped
+    limit: int  # seconds after which it is stopped, without those for which it waits for others
 
 
 def jobs(spec: BackupSpec, node: str) -> tuple[Job, ...]:
@@ -93,7 +93,7 @@ def drilled_at_once(subjects: int, drill: Drill) -> int:
 class _Wanted:
     verb: str
     schedule: str
-    limit: int  # seconds: waiting for another job of the node is part of it
+    limit: int  # seconds
     what: str = ""  # what tells it from others of its verb
     only: tuple[str, ...] = ()
 

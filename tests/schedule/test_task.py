@@ -74,7 +74,8 @@ def test_install_status_and_remove_with_systemd(box: Box, folder: Path) -> None:
     assert "--yes" in said("refused")
     assert (said("nothing"), said("left")) == ("", "")
     assert "1 done" in said("install")
-    assert f"WorkingDirectory={folder}\nEnvironmentFile=-{folder}/.env\n" in said("service")
+    assert f"WorkingDirectory={folder}\n" in said("service")
+    assert f"\nEnvironmentFile=-{folder}/.env\n" in said("service")
     assert f'"{folder}" {INV} backup.snapshot --inventory "{folder}/hosts.yml"\n' in said("service")
     assert json.loads(said("again"))["steps"] == []
     [row] = json.loads(said("status"))
