@@ -6,7 +6,7 @@ import os
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from typing import TypeVar
 
@@ -19,7 +19,7 @@ from fleet.host.connect import connect
 from fleet.host.guarded import Outcome, outcome
 from fleet.host.jobs import Job
 from fleet.host.journal import Journal
-from fleet.host.lock import NodeLock
+from fleet.host.lock import NODE, TRANSFERS, NodeLock
 from fleet.host.shell import Shell
 from fleet.inventory import Inventory
 from fleet.render.lines import Line, show
@@ -28,6 +28,9 @@ from fleet.render.transfer import following
 
 Planner = Callable[[Facts], Plan]
 Read = TypeVar("Read")
+
+#: How the names of jobs begin that run under the lock of transfers alone.
+_TRANSFER = "transfer-"
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,14 +81,15 @@ def execute(
     jobs: int,
     agree: Callable[[Plan], None],
     saved: Plan | None = None,
+    locks: Sequence[str] = (NODE,),
 ) -> Run:
     """Plan from a fresh read under the node's lock, ask `agree`, apply, and read again.
 
     `saved`: runs the steps of this plan instead; StalePlan where the host or hosts.yml has changed since.
     """
     began = time.monotonic()
-    with connected(inventory) as shell, NodeLock(shell, what) as lock:
-        facts = settled(shell, lambda: gather(shell, inventory), lambda facts: facts.jobs)
+    with connected(inventory) as shell, locked(shell, what, locks) as check:
+        facts = settled(shell, lambda: gather(shell, inventory), lambda facts: facts.jobs, locks)
         plan = planner(facts)
         if saved is not None:
             _refuse_stale(saved, plan)
@@ -93,27 +97,55 @@ def execute(
         agree(plan)
         if not plan:
             return Run(plan, (), plan, time.monotonic() - began)
-        run = f"{time.strftime('%Y%m%dT%H%M%S', time.gmtime())}-{os.getpid()}"
+        run = run_id(locks)
         with Journal(inventory.node.name, run) as journal:
             journal.write("run", what=what, steps=len(plan.steps))
             with watching(len(plan.steps)) as watcher:
-                results = apply(
-                    shell, plan, run=run, jobs=jobs, watcher=journal.watch(watcher), check=lock.check
-                )
+                results = apply(shell, plan, run=run, jobs=jobs, watcher=journal.watch(watcher), check=check)
             left = replace(plan, steps=(), notes=())
             if not any(result.outcome is Outcome.DETACHED for result in results):
-                left = planner(settled(shell, lambda: gather(shell, inventory), lambda facts: facts.jobs))
+                left = planner(
+                    settled(shell, lambda: gather(shell, inventory), lambda facts: facts.jobs, locks)
+                )
             over = Run(plan, results, left, time.monotonic() - began)
             journal.write("end", exit=over.exit_code, seconds=round(over.seconds, 2))
     return over
 
 
-def settled(shell: Shell, read: Callable[[], Read], jobs: Callable[[Read], Sequence[Job]]) -> Read:
-    """What is read, once no job of an earlier run, or one whose end nobody read, is on the host any more."""
+@contextmanager
+def locked(shell: Shell, what: str, names: Sequence[str]) -> Iterator[Callable[[], None]]:
+    """Holds these locks of the node; what is yielded raises where one of them was lost."""
+    with ExitStack() as stack:
+        held = [stack.enter_context(NodeLock(shell, what, name=name)) for name in names]
+
+        def check() -> None:
+            for lock in held:
+                lock.check()
+
+        yield check
+
+
+def run_id(locks: Sequence[str]) -> str:
+    """A name for a run, of which those of its jobs are made: they say under which lock it runs."""
+    kind = "" if NODE in locks else _TRANSFER
+    return f"{kind}{time.strftime('%Y%m%dT%H%M%S', time.gmtime())}-{os.getpid()}"
+
+
+def settled(
+    shell: Shell,
+    read: Callable[[], Read],
+    jobs: Callable[[Read], Sequence[Job]],
+    locks: Sequence[str] = (NODE,),
+) -> Read:
+    """What is read, once no job of an earlier run, or one whose end nobody read, is on the host any more.
+
+    `locks`: those that are held; a job under another one is somebody else's, and goes on.
+    """
     found = read()
-    if not jobs(found):
+    of_ours = [job for job in jobs(found) if (TRANSFERS if job.id.startswith(_TRANSFER) else NODE) in locks]
+    if not of_ours:
         return found
-    for job in jobs(found):
+    for job in of_ours:
         show([Line(f"found on the host: {job.title}; following it")], sys.stderr)
         try:
             with following(job.title) as said:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 import sys
 import time
@@ -26,12 +25,12 @@ from fleet.domains.backup.snapshots.plan import Rotation, Taking, apart, residue
 from fleet.domains.backup.spec import BackupSpec, Keep, Subject
 from fleet.host.apply import Result, Watcher, apply
 from fleet.host.journal import Journal
-from fleet.host.lock import NodeLock
+from fleet.host.lock import NODE
 from fleet.host.shell import Shell
 from fleet.inventory import Inventory
 from fleet.render.lines import is_terminal
 from fleet.render.run import watching
-from fleet.run import connected, settled
+from fleet.run import connected, locked, run_id, settled
 
 Showing = AbstractContextManager[Watcher]
 
@@ -77,16 +76,23 @@ Ended = TypeVar("Ended", bound=HasExitCode)
 
 
 class Work:
-    """One run on a node whose lock it holds: reads, and applies steps."""
+    """One run on a node of which it holds locks: reads, and applies steps."""
 
     def __init__(
-        self, inventory: Inventory, shell: Shell, lock: NodeLock, journal: Journal, run: str
+        self,
+        inventory: Inventory,
+        shell: Shell,
+        journal: Journal,
+        run: str,
+        locks: Sequence[str],
+        check: Callable[[], None],
     ) -> None:
         self.inventory = inventory
         self.shell = shell
         self.journal = journal
         self.exit_code: int = ExitCode.DONE  # what the journal says of the run
-        self._lock = lock
+        self._locks = locks
+        self._check = check
         self._run = run
         self._parts = 0
 
@@ -101,6 +107,7 @@ class Work:
             self.shell,
             lambda: read(self.shell, self.inventory, archives=archives, more=more),
             lambda reading: reading.facts.jobs,
+            self._locks,
         )
 
     def apply(
@@ -122,21 +129,21 @@ class Work:
                 run=run,
                 jobs=jobs,
                 watcher=self.journal.watch(watcher),
-                check=self._lock.check,
+                check=self._check,
             )
 
 
 @contextmanager
-def working(inventory: Inventory, what: str) -> Iterator[Work]:
-    """The run of this command on the node: connected, the node's lock held, in the journal."""
-    run = f"{time.strftime('%Y%m%dT%H%M%S', time.gmtime())}-{os.getpid()}"
+def working(inventory: Inventory, what: str, locks: Sequence[str] = (NODE,)) -> Iterator[Work]:
+    """The run of this command on the node: connected, these locks held, in the journal."""
+    run = run_id(locks)
     with (
         connected(inventory) as shell,
-        NodeLock(shell, what) as lock,
+        locked(shell, what, locks) as check,
         Journal(inventory.node.name, run) as journal,
     ):
         journal.write("run", what=what)
-        work = Work(inventory, shell, lock, journal, run)
+        work = Work(inventory, shell, journal, run, locks, check)
         yield work
         journal.write("end", exit=work.exit_code, executions=shell.executions)
 

@@ -10,6 +10,8 @@
 # Another place only in tests.
 fleet_state=${FLEET_STATE:-/var/lib/fleet}
 fleet_cgroups=${FLEET_CGROUPS:-/sys/fs/cgroup/lxc}
+# The locks of transfers: one file for each snapshot that is sent or removed, by its guid; gone with the next boot.
+fleet_sending=${FLEET_RUN:-/run/fleet}/sending
 # How long Proxmox may take for a snapshot: on a file system inside that does not answer it would wait for ever.
 fleet_slow=${FLEET_SLOW:-600}
 
@@ -295,12 +297,27 @@ fleet_loose() {
             }'
 }
 
+# fleet_unsent WHAT GUIDS COMMAND...: runs it while none of these snapshots is being sent, or begins to be. Proxmox would
+# leave the guest locked half way through, and without a bookmark the replica would have nothing in common any more.
+fleet_unsent() {
+    fleet_about=$1 fleet_guids=$2
+    shift 2
+    [ -n "$fleet_guids" ] || { "$@"; return; }
+    (umask 077 && mkdir -p "$fleet_sending")
+    {
+        flock -n 7 || { echo "fleet: kept $fleet_about it is being sent to a replica"; return 1; }
+        case $fleet_guids in *' '*) fleet_guids=${fleet_guids#* } ;; *) fleet_guids='' ;; esac
+        fleet_unsent "$fleet_about" "$fleet_guids" "$@"
+    } 7>>"$fleet_sending/${fleet_guids%% *}"
+}
+
 # fleet_drop_zfs ENTRY...: removes ZFS snapshots, one a command; an entry is the word `VMID PATH GUID`
 fleet_drop_zfs() {
     fleet_bad=0 fleet_destroyed=''
     for fleet_entry; do
+        fleet_path=${fleet_entry#* }
         # shellcheck disable=SC2086 # an entry is words
-        fleet_drop_zfs_one $fleet_entry || fleet_bad=1
+        fleet_unsent "${fleet_path% *}" "${fleet_entry##* }" fleet_drop_zfs_one $fleet_entry || fleet_bad=1
     done
     [ -n "$fleet_destroyed" ] || return "$fleet_bad"
     # With their datasets: a list in which those are missing says nothing of their snapshots.
@@ -359,10 +376,15 @@ fleet_drop_pct_of() {
     fleet_of=$1
     shift
     for fleet_entry; do
+        case $fleet_entry in "$fleet_of "*) ;; *) continue ;; esac
+        fleet_name=${fleet_entry#* * }
         # shellcheck disable=SC2086 # an entry is words
-        case $fleet_entry in "$fleet_of "*) fleet_drop_pct_one $fleet_entry ;; esac
+        fleet_unsent "$fleet_of@${fleet_name%% *}" "$(fleet_guids_of $fleet_entry)" fleet_drop_pct_one $fleet_entry
     done
 }
+
+# fleet_guids_of VMID TOOL NAME PATH=GUID...
+fleet_guids_of() { shift 3; for fleet_part; do printf '%s\n' "${fleet_part##*=}"; done | paste -sd ' ' -; }
 
 fleet_drop_pct_one() {
     fleet_vmid=$1 fleet_tool=$2 fleet_name=$3

@@ -83,6 +83,7 @@ def send(options: Options, replica: str = "", yes_remove: int = 0) -> int:
     from fleet.backups.reading import read
     from fleet.backups.telling import report_of_copies, told
     from fleet.domains.backup import replicas
+    from fleet.host.lock import TRANSFERS
     from fleet.render.copies import copies_data, copies_lines, planned_data, planned_lines
     from fleet.render.lines import show
     from fleet.run import connected
@@ -106,7 +107,8 @@ def send(options: Options, replica: str = "", yes_remove: int = 0) -> int:
 
     def body(inventory: Inventory) -> copies.Copies:
         subjects = _sent(inventory, options, replica)
-        with run.working(inventory, "backup.send") as work:
+        # Days may go into a first transfer: snapshots are taken and removed beside it.
+        with run.working(inventory, "backup.send", (TRANSFERS,)) as work:
             return work.done(copies.send(work, subjects, only=replica, allowed=yes_remove or None))
 
     report = told(

@@ -54,6 +54,7 @@ def restore(
     from fleet.domains.backup.restore.choice import named
     from fleet.domains.backup.restore.config import Link
     from fleet.domains.backup.restore.plan import Request
+    from fleet.host.lock import NODE, TRANSFERS
     from fleet.render.lines import show
     from fleet.render.restored import restored_data, restored_lines
     from fleet.run import connected
@@ -93,7 +94,9 @@ def restore(
         if plan:
             confirm(f"Restore {item}?", options)
 
-    with run.working(inventory, f"backup.restore {item}") as work:
+    # In its place, datasets get other names: none of them may be on its way to a replica.
+    locks = (NODE, TRANSFERS) if in_place else (NODE,)
+    with run.working(inventory, f"backup.restore {item}", locks) as work:
         restored = work.done(restoring.restore(work, wanted, goal, agree))
     if options.json:
         print(json.dumps(restored_data(restored), indent=2))

@@ -9,6 +9,8 @@ from fleet.core.errors import ExitCode, Refused, UsageError
 from fleet.tasks.cli import Options, confirm, inventory_path, task
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from fleet.converge import Facts
     from fleet.core.plan import Plan
     from fleet.domains.guests.spec import Container
@@ -142,6 +144,7 @@ def destroy(options: Options, name: str, allow_destroy: str = "", stop: bool = F
     """Destroy one container and its volumes; needs --allow-destroy=NAME, refuses foreign ones."""
     from fleet.core.plan import join
     from fleet.domains.guests import plan_destroy
+    from fleet.host.lock import NODE, TRANSFERS
 
     inventory = _load(options)
     want = _named(inventory, name)
@@ -151,7 +154,10 @@ def destroy(options: Options, name: str, allow_destroy: str = "", stop: bool = F
     def planner(facts: Facts) -> Plan:
         return join(facts.guests.node, [plan_destroy(want, facts.guests, stop=stop)])
 
-    return _plan_and_execute(inventory, f"provision.destroy {name}", planner, options)
+    # Half of it would go where one of its volumes is on its way to a replica.
+    return _plan_and_execute(
+        inventory, f"provision.destroy {name}", planner, options, locks=(NODE, TRANSFERS)
+    )
 
 
 @task(*_SELECTION, "json")
@@ -208,20 +214,28 @@ def _planner(inventory: Inventory, options: Options) -> Planner:
     )
 
 
-def _plan_and_execute(inventory: Inventory, what: str, planner: Planner, options: Options) -> int:
+def _plan_and_execute(
+    inventory: Inventory, what: str, planner: Planner, options: Options, locks: Sequence[str] = ()
+) -> int:
     from fleet.converge import gather
     from fleet.run import connected
 
     if not options.check:
-        return _execute(inventory, what, planner, options)
+        return _execute(inventory, what, planner, options, locks=locks)
     with connected(inventory) as shell:
         made = planner(gather(shell, inventory))
     return _shown(made, options)
 
 
 def _execute(
-    inventory: Inventory, what: str, planner: Planner, options: Options, saved: Plan | None = None
+    inventory: Inventory,
+    what: str,
+    planner: Planner,
+    options: Options,
+    saved: Plan | None = None,
+    locks: Sequence[str] = (),
 ) -> int:
+    from fleet.host.lock import NODE
     from fleet.render.lines import counted
     from fleet.run import execute
 
@@ -231,7 +245,9 @@ def _execute(
         if made:
             confirm(f"Run {counted(len(made.steps), 'step')} on {made.node}?", options)
 
-    run = execute(inventory, what, planner, jobs=options.jobs, agree=agree, saved=saved)
+    run = execute(
+        inventory, what, planner, jobs=options.jobs, agree=agree, saved=saved, locks=locks or (NODE,)
+    )
     _show_run(run, options)
     if run.plan and run.exit_code == ExitCode.DONE and options.detailed_exitcode:
         return ExitCode.CHANGES_PENDING

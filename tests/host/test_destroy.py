@@ -125,7 +125,13 @@ def calls(
     subprocess.run(
         ["sh"],
         input=script.encode("utf-8", "surrogateescape"),
-        env={"PATH": f"{fake}:/usr/bin:/bin", "FAKE": str(fake), "FAKE_ID": ID, "FLEET_STATE": str(fake)},
+        env={
+            "PATH": f"{fake}:/usr/bin:/bin",
+            "FAKE": str(fake),
+            "FAKE_ID": ID,
+            "FLEET_STATE": str(fake),
+            "FLEET_RUN": str(fake / "run"),
+        },
         capture_output=True,
         timeout=60,
         check=False,
