@@ -127,7 +127,7 @@ _SENDING = rf"""
 awk '$4 !~ /@/ || $5 == "-" {{ next }}
   {{ target = $4; sub(/@[^@]*$/, "", target); this = $4 " " $5 }}
   $2 == "making" {{ open[target] = this }}
-  ($2 == "made" || $2 == "failed" || $2 == "removed") && open[target] == this {{ delete open[target] }}
+  $2 ~ /^(made|failed|removed)$/ && target in open && open[target] == this {{ delete open[target] }}
   END {{ for (target in open) print open[target] }}' "{STATE}/backups.log"
 """
 
