@@ -292,7 +292,7 @@ def test_a_token_of_a_snapshot_that_is_gone_is_said_with_the_command_that_drops_
 def test_the_newest_common_snapshot_is_not_rotated_away(node: World, inventory: Inventory) -> None:
     first = backups.snapshot(inventory, label="one", limit=("bound",))
     copies.send(inventory, limit=("bound",))
-    for label in ("two", "three"):
+    for label in ("two", "three", "four"):
         backups.snapshot(inventory, label=label, limit=("bound",))
     assert first.name in snapshots_of(node, ROOT)
     assert len(snapshots_of(node, ROOT)) == 3
@@ -309,7 +309,7 @@ def test_of_a_replica_that_does_not_answer_nothing_that_it_may_need_is_rotated_a
     first = backups.snapshot(here, label="one", limit=("bound",))
     copies.send(here, limit=("bound",))
     node.run("zfs rename tank/replica tank/elsewhere")
-    for label in ("two", "three"):
+    for label in ("two", "three", "four"):
         backups.snapshot(here, label=label, limit=("bound",))
     assert len(snapshots_of(node, ROOT)) == 4
     assert first.name in snapshots_of(node, ROOT)
