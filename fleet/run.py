@@ -6,7 +6,7 @@ import os
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from typing import TypeVar
 
@@ -20,7 +20,7 @@ from fleet.host.connect import connect
 from fleet.host.guarded import Outcome, outcome
 from fleet.host.jobs import Job
 from fleet.host.journal import Journal
-from fleet.host.lock import NodeLock
+from fleet.host.lock import NODE, TRANSFERS, NodeLock
 from fleet.host.shell import Shell
 from fleet.inventory import Inventory
 from fleet.render.lines import Line, show
@@ -29,6 +29,9 @@ from fleet.render.transfer import following
 
 Planner = Callable[[Facts], Plan]
 Read = TypeVar("Read")
+
+#: How the names of jobs begin that run under the lock of transfers alone.
+_TRANSFER = "transfer-"
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +84,7 @@ def execute(
     waits: bool = False,
     saved: Plan | None = None,
     more: Sequence[Probe] = (),
+    locks: Sequence[str] = (NODE,),
 ) -> Run:
     """Plan from a fresh read under the node's lock, ask `agree`, apply, and read again.
 
@@ -92,55 +96,85 @@ def execute(
     began = time.monotonic()
     with connected(inventory) as shell:
         if waits:
-            fresh = planner(_unlocked(shell, inventory, what, more))
+            fresh = planner(_unlocked(shell, inventory, what, more, locks))
             if saved is not None:
                 refuse_stale(saved, fresh)
             agree(fresh)
             if not fresh:
                 return Run(fresh, (), fresh, time.monotonic() - began)
             saved = fresh
-        with NodeLock(shell, what) as lock:
-            plan = planner(_gathered(shell, inventory, more))
+        with locked(shell, what, locks) as check:
+            plan = planner(_gathered(shell, inventory, more, locks))
             if saved is not None:
                 refuse_stale(saved, plan)
             if not waits:
                 agree(plan)
             if not plan:
                 return Run(plan, (), plan, time.monotonic() - began)
-            run = f"{time.strftime('%Y%m%dT%H%M%S', time.gmtime())}-{os.getpid()}"
+            run = run_id(locks)
             with Journal(inventory.node.name, run) as journal:
                 journal.write("run", what=what, steps=len(plan.steps))
                 with watching(len(plan.steps)) as watcher:
                     results = apply(
-                        shell, plan, run=run, jobs=jobs, watcher=journal.watch(watcher), check=lock.check
+                        shell, plan, run=run, jobs=jobs, watcher=journal.watch(watcher), check=check
                     )
                 left = replace(plan, steps=(), notes=())
                 if not any(result.outcome is Outcome.DETACHED for result in results):
-                    left = planner(_gathered(shell, inventory, more))
+                    left = planner(_gathered(shell, inventory, more, locks))
                 over = Run(plan, results, left, time.monotonic() - began)
                 journal.write("end", exit=over.exit_code, seconds=round(over.seconds, 2))
     return over
 
 
-def _gathered(shell: Shell, inventory: Inventory, more: Sequence[Probe]) -> Facts:
-    return settled(shell, lambda: gather(shell, inventory, more), lambda facts: facts.jobs)
+@contextmanager
+def locked(shell: Shell, what: str, names: Sequence[str]) -> Iterator[Callable[[], None]]:
+    """Holds these locks of the node; what is yielded raises where one of them was lost."""
+    with ExitStack() as stack:
+        held = [stack.enter_context(NodeLock(shell, what, name=name)) for name in names]
+
+        def check() -> None:
+            for lock in held:
+                lock.check()
+
+        yield check
 
 
-def _unlocked(shell: Shell, inventory: Inventory, what: str, more: Sequence[Probe]) -> Facts:
-    """The facts of the node, whose lock is held only while jobs of earlier runs are followed."""
+def run_id(locks: Sequence[str]) -> str:
+    """A name for a run, of which those of its jobs are made: they say under which lock it runs."""
+    kind = "" if NODE in locks else _TRANSFER
+    return f"{kind}{time.strftime('%Y%m%dT%H%M%S', time.gmtime())}-{os.getpid()}"
+
+
+def _gathered(shell: Shell, inventory: Inventory, more: Sequence[Probe], locks: Sequence[str]) -> Facts:
+    return settled(shell, lambda: gather(shell, inventory, more), lambda facts: facts.jobs, locks)
+
+
+def _unlocked(
+    shell: Shell, inventory: Inventory, what: str, more: Sequence[Probe], locks: Sequence[str]
+) -> Facts:
+    """The facts of the node, whose locks are held only while jobs of earlier runs are followed."""
     facts = gather(shell, inventory, more)
-    if facts.jobs:
-        with NodeLock(shell, what):
-            facts = _gathered(shell, inventory, more)
+    if _under(facts.jobs, locks):
+        with locked(shell, what, locks):
+            facts = _gathered(shell, inventory, more, locks)
     return facts
 
 
-def settled(shell: Shell, read: Callable[[], Read], jobs: Callable[[Read], Sequence[Job]]) -> Read:
-    """What is read, once no job of an earlier run, or one whose end nobody read, is on the host any more."""
+def settled(
+    shell: Shell,
+    read: Callable[[], Read],
+    jobs: Callable[[Read], Sequence[Job]],
+    locks: Sequence[str] = (NODE,),
+) -> Read:
+    """What is read, once no job of an earlier run, or one whose end nobody read, is on the host any more.
+
+    `locks`: those that are held; a job under another one is somebody else's, and goes on.
+    """
     found = read()
-    if not jobs(found):
+    of_ours = _under(jobs(found), locks)
+    if not of_ours:
         return found
-    for job in jobs(found):
+    for job in of_ours:
         show([Line(f"found on the host: {job.title}; following it")], sys.stderr)
         try:
             with following(job.title) as said:
@@ -151,6 +185,11 @@ def settled(shell: Shell, read: Callable[[], Read], jobs: Callable[[Read], Seque
             continue  # it ended in this moment, and somebody else has read how
         show([Line(f"it is over: {outcome(ended.code)}")], sys.stderr)
     return read()
+
+
+def _under(jobs: Sequence[Job], locks: Sequence[str]) -> list[Job]:
+    """Those that run under one of these locks."""
+    return [job for job in jobs if (TRANSFERS if job.id.startswith(_TRANSFER) else NODE) in locks]
 
 
 def refuse_stale(saved: Plan, fresh: Plan) -> None:

@@ -139,9 +139,21 @@ def send(work: Work, subjects: Sequence[Subject], *, only: str = "", allowed: in
         failed = dict(sending.refused) | {result.step.subject: _GOES_ON for result in results}
         return Copies("copy", failed=failed, seconds=time.monotonic() - began)
     after, found = _read(work) if results else (before, found)
+    if any(result.outcome is Outcome.STALE for result in results):
+        # Others remove snapshots meanwhile: what was to follow a long transfer may have gone by then.
+        sending = replicas.send(after.spec, subjects, after.backups, found, only=only)
+        results = (*results, *work.apply(sending.part, jobs=1, show=transferring))
+        if _left_running(results):
+            failed = dict(sending.refused) | {step.subject: _GOES_ON for step in sending.part.steps}
+            return Copies("copy", failed=failed, seconds=time.monotonic() - began)
+        after, found = _read(work)
     rest = replicas.send(after.spec, subjects, after.backups, found, only=only)
     said = {result.step.subject: _last_words(result) for result in results if result.outcome not in GOOD}
-    failed = {**rest.refused, **{step.subject: "it was not sent" for step in rest.part.steps}}
+    arrived = _arrived(sending, rest)
+    failed = dict(rest.refused)
+    for step in rest.part.steps:
+        if step.action != "send" or step.subject not in arrived:
+            failed[step.subject] = "it was not sent"
     failed |= {name: text for name, text in said.items() if name in failed and text}
     pruning = replicas.prune(after.spec, rest.sides, after.backups, found, failed=failed, allowed=allowed)
     removing = work.apply(pruning.part, jobs=1)
@@ -169,6 +181,16 @@ def send(work: Work, subjects: Sequence[Subject], *, only: str = "", allowed: in
         decisions=pruning.decisions,
         seconds=time.monotonic() - began,
         executions=work.shell.executions,
+    )
+
+
+def _arrived(planned: replicas.Sending, now: replicas.Sending) -> frozenset[str]:
+    """Where the snapshot has arrived that was to be sent; there may be a newer one by now."""
+    wanted = {replicas.shown(side): side.newest.guid for side in planned.sides if side.newest}
+    return frozenset(
+        replicas.shown(side)
+        for side in now.sides
+        if side.found and any(copy.guid == wanted.get(replicas.shown(side)) for copy in side.found.copies)
     )
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 import sys
 import time
@@ -23,16 +22,16 @@ from fleet.domains.backup.items import Pool
 from fleet.domains.backup.method import Method
 from fleet.domains.backup.names import snapshot_name
 from fleet.domains.backup.retention import Decision
-from fleet.domains.backup.snapshots.plan import Rotation, Taking, rotate, take, taken
+from fleet.domains.backup.snapshots.plan import Rotation, Taking, apart, residue, rotate, take, taken
 from fleet.domains.backup.spec import BackupSpec, Keep, Subject
 from fleet.host.apply import Result, Watcher, apply
 from fleet.host.journal import Journal
-from fleet.host.lock import NodeLock
+from fleet.host.lock import NODE
 from fleet.host.shell import Shell
 from fleet.inventory import Inventory
 from fleet.render.lines import is_terminal
 from fleet.render.run import watching
-from fleet.run import connected, settled
+from fleet.run import connected, locked, run_id, settled
 
 Showing = AbstractContextManager[Watcher]
 
@@ -81,16 +80,23 @@ Ended = TypeVar("Ended", bound=HasExitCode)
 
 
 class Work:
-    """One run on a node whose lock it holds: reads, and applies steps."""
+    """One run on a node of which it holds locks: reads, and applies steps."""
 
     def __init__(
-        self, inventory: Inventory, shell: Shell, lock: NodeLock, journal: Journal, run: str
+        self,
+        inventory: Inventory,
+        shell: Shell,
+        journal: Journal,
+        run: str,
+        locks: Sequence[str],
+        check: Callable[[], None],
     ) -> None:
         self.inventory = inventory
         self.shell = shell
         self.journal = journal
         self.exit_code: int = ExitCode.DONE  # what the journal says of the run
-        self._lock = lock
+        self._locks = locks
+        self._check = check
         self._run = run
         self._parts = 0
 
@@ -105,6 +111,7 @@ class Work:
             self.shell,
             lambda: read(self.shell, self.inventory, archives=archives, more=more),
             lambda reading: reading.facts.jobs,
+            self._locks,
         )
 
     def apply(
@@ -126,21 +133,21 @@ class Work:
                 run=run,
                 jobs=jobs,
                 watcher=self.journal.watch(watcher),
-                check=self._lock.check,
+                check=self._check,
             )
 
 
 @contextmanager
-def working(inventory: Inventory, what: str) -> Iterator[Work]:
-    """The run of this command on the node: connected, the node's lock held, in the journal."""
-    run = f"{time.strftime('%Y%m%dT%H%M%S', time.gmtime())}-{os.getpid()}"
+def working(inventory: Inventory, what: str, locks: Sequence[str] = (NODE,)) -> Iterator[Work]:
+    """The run of this command on the node: connected, these locks held, in the journal."""
+    run = run_id(locks)
     with (
         connected(inventory) as shell,
-        NodeLock(shell, what) as lock,
+        locked(shell, what, locks) as check,
         Journal(inventory.node.name, run) as journal,
     ):
         journal.write("run", what=what)
-        work = Work(inventory, shell, lock, journal, run)
+        work = Work(inventory, shell, journal, run, locks, check)
         yield work
         journal.write("end", exit=work.exit_code, executions=shell.executions)
 
@@ -173,7 +180,7 @@ def snapshot(
         allowed=allowed,
         common=needed_by_replicas(after, subjects),
     )
-    report = _rotated(work, rotation, subjects, after, jobs)
+    report = _rotated(work, rotation, subjects, before, after, jobs)
     said = [line for result in results for line in result.log]
     return Report(
         name=name,
@@ -183,7 +190,7 @@ def snapshot(
         removed=report.removed,
         kept=report.kept,
         braked=report.braked,
-        warnings=(*_warnings(said, after), *report.warnings),
+        warnings=(*_apart(said, taking, subjects, after), *_warnings(said, after), *report.warnings),
         alarms=(*_alarms(said, after), *report.alarms),
         decisions=report.decisions,
         unproven=unproven(after.spec, after.backups),
@@ -212,7 +219,7 @@ def prune(
         allowed=allowed,
         common=needed_by_replicas(reading, subjects),
     )
-    report = _rotated(work, rotation, subjects, reading, jobs)
+    report = _rotated(work, rotation, subjects, reading, reading, jobs)
     return Report(
         name="",
         removed=report.removed,
@@ -260,9 +267,9 @@ def _failed(
 
 
 def _rotated(
-    work: Work, rotation: Rotation, subjects: Sequence[Subject], before: Reading, jobs: int
+    work: Work, rotation: Rotation, subjects: Sequence[Subject], first: Reading, before: Reading, jobs: int
 ) -> Report:
-    """What a rotation removed, by a fresh read."""
+    """What a rotation removed, by a fresh read; and which guests are locked that were not at the `first`."""
     results = work.apply(rotation.part, jobs=jobs)
     after = work.read() if results else before
     said = {each["who"]: each["text"] for each in _said(_logs(results), "kept")}
@@ -291,7 +298,10 @@ def _rotated(
         kept=kept,
         braked=rotation.braked,
         warnings=_warned(rotation, counted=True),
-        alarms=_warned(rotation, counted=False),
+        alarms=(
+            *_warned(rotation, counted=False),
+            *(f"{name}: {why}" for name, why in residue(subjects, first.backups, after.backups).items()),
+        ),
         decisions=rotation.decisions,
     )
 
@@ -304,6 +314,18 @@ def _warned(rotation: Rotation, *, counted: bool) -> tuple[str, ...]:
         for each in decisions
         if each.warning and each.counted is counted
     )
+
+
+def _apart(
+    lines: Sequence[str], taking: Taking, subjects: Sequence[Subject], reading: Reading
+) -> Iterator[str]:
+    """Where what should be of one moment is not: what a guest and its data under a bind mount may rely on."""
+    why = next((f": {each['who']} {each['text']}" for each in _said(lines, "apart")), "")
+    pools = apart(taking, subjects, reading.backups)
+    for pool, number in pools.items():
+        yield f"what ZFS took in {pool} is of {number} moments, not of one{why}"
+    if why and not pools:
+        yield f"what ZFS took was not taken at once{why}"
 
 
 def _warnings(lines: Sequence[str], reading: Reading) -> Iterator[str]:

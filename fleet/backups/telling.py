@@ -4,50 +4,76 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
 from typing import TypeVar
 
 from fleet import notify
 from fleet.backups.copies import Copies
 from fleet.backups.restoring import Drilled
-from fleet.backups.run import Report
-from fleet.core.errors import FleetError
-from fleet.host.secrets import Secrets
-from fleet.inventory import Inventory
-from fleet.inventory.secret import SecretRef
-from fleet.notify import Signal
+from fleet.backups.run import HasExitCode, Report
+from fleet.core.errors import ExitCode, FleetError, InventoryError
+from fleet.host.secrets import Reference, Secrets
+from fleet.inventory import Inventory, load
+from fleet.notify import Contacts, Signal
 from fleet.render.lines import Line, is_terminal, show
 
-Value = TypeVar("Value")
+Value = TypeVar("Value", bound=HasExitCode)
 
 
 def told(
-    inventory: Inventory,
+    hosts: Path,
     task: str,
-    body: Callable[[], Value],
-    said: Callable[[Value], notify.Report],
+    body: Callable[[Inventory], Value],
+    said: Callable[[Value, Inventory], notify.Report],
     *,
     whole: bool,
+    job: str = "",
 ) -> Value:
-    """What `body` returns; those whom hosts.yml names hear how it ended, also where it raises.
+    """What `body` makes of hosts.yml; those whom that names hear how it ended, also where it raises.
 
-    `whole`: the run is about all that it could be about. Only of such a run does the dead-man switch hear:
-    one by hand, of one guest, must not hide that the nightly one is missing. Nobody is told by notices where
-    an operator watches on a terminal. What does not get through is said on stderr and changes nothing else.
+    `whole`: the run is about all that its job is about; `job`: the schedule or replica, where it is about
+    one of several. Only of a whole run does the dead-man switch of this job hear: one by hand, of one guest,
+    must not hide that the nightly one is missing. Nobody is told by notices where an operator watches on a
+    terminal. What does not get through is said on stderr and changes nothing else.
+    A hosts.yml that cannot be read is told to those whom it named when it last could be.
     """
-    secrets = Secrets(inventory.path.parent)
-    switch = inventory.dead_man.get(task) if whole else None
+    secrets = Secrets(hosts.parent)
+    try:
+        inventory = load(hosts)
+    except Exception as error:
+        if there := notify.kept(hosts):
+            _tell_failure(there, _switch(there, task, job) if whole else None, secrets, task, error)
+        raise
+    there = notify.contacts(inventory)
+    _say(notify.keep(hosts, there))
+    switch = _switch(there, task, job) if whole else None
     _say(notify.tell(switch, Signal.START, secrets))
     try:
         with notify.terminated_is_an_error():
-            value = body()
+            value = body(inventory)
     except Exception as error:  # also what nobody expected: silence would look like success
-        known = isinstance(error, FleetError)
-        why = str(error) if known else f"fleet failed in a way it should not: {type(error).__name__}"
-        failure = notify.Report(task, inventory.node.name, "it did not come to its end", failed=(why,))
-        _tell(inventory, switch, secrets, failure)
+        _tell_failure(there, switch, secrets, task, error)
         raise
-    _tell(inventory, switch, secrets, said(value))
+    good = value.exit_code == ExitCode.DONE
+    _tell(there, switch, secrets, said(value, inventory), Signal.SUCCESS if good else Signal.FAIL)
     return value
+
+
+def _switch(there: Contacts, task: str, job: str) -> Reference | None:
+    return there.dead_man.get(task, {}).get(job)
+
+
+def _tell_failure(
+    there: Contacts, switch: Reference | None, secrets: Secrets, task: str, error: Exception
+) -> None:
+    if isinstance(error, InventoryError):
+        failed = tuple(str(problem) for problem in error.problems if not problem.warning)
+    elif isinstance(error, FleetError):
+        failed = ("; ".join(str(error).splitlines()),)
+    else:
+        failed = (f"fleet failed in a way it should not: {type(error).__name__}",)
+    failure = notify.Report(task, there.node, "it did not come to its end", failed=failed)
+    _tell(there, switch, secrets, failure, Signal.FAIL)
 
 
 def report_of(report: Report, task: str, inventory: Inventory) -> notify.Report:
@@ -97,11 +123,13 @@ def _pairs(*tables: Mapping[str, str]) -> Iterator[str]:
         yield from (f"{name}: {why}" for name, why in table.items())
 
 
-def _tell(inventory: Inventory, switch: SecretRef | None, secrets: Secrets, report: notify.Report) -> None:
-    signal = Signal.SUCCESS if report.good else Signal.FAIL
-    _say(notify.tell(switch, signal, secrets, "\n".join((report.summary, *report.failed))))
+def _tell(
+    there: Contacts, switch: Reference | None, secrets: Secrets, report: notify.Report, signal: Signal
+) -> None:
+    body = "\n".join((report.summary, *report.failed, *report.warnings))
+    _say(notify.tell(switch, signal, secrets, body))
     if not is_terminal(sys.stderr):
-        answers = notify.send(notify.notices(report), notify.channels(inventory), secrets)
+        answers = notify.send(notify.notices(report), there.channels, secrets)
         for line in notify.complaints(answers):
             _say(line)
     for line in secrets.warnings:

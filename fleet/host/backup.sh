@@ -13,6 +13,8 @@
 # Another place only in tests.
 fleet_state=${FLEET_STATE:-/var/lib/fleet}
 fleet_cgroups=${FLEET_CGROUPS:-/sys/fs/cgroup/lxc}
+# The locks of transfers: one file for each snapshot that is sent or removed, by its guid; gone with the next boot.
+fleet_sending=${FLEET_RUN:-/run/fleet}/sending
 # How long Proxmox may take for a snapshot: on a file system inside that does not answer it would wait for ever.
 fleet_slow=${FLEET_SLOW:-600}
 
@@ -318,12 +320,26 @@ fleet_loose() {
             }'
 }
 
+# fleet_unsent WHAT GUIDS COMMAND...: runs it while none of these snapshots is being sent, or begins to be. Proxmox would
+# leave the guest locked half way through, and without a bookmark the replica would have nothing in common any more.
+fleet_unsent() {
+    fleet_about=$1 fleet_guids=$2
+    shift 2
+    [ -n "$fleet_guids" ] || { "$@"; return; }
+    (umask 077 && mkdir -p "$fleet_sending")
+    {
+        flock -n 7 || { echo "fleet: kept $fleet_about it is being sent to a replica"; return 1; }
+        case $fleet_guids in *' '*) fleet_guids=${fleet_guids#* } ;; *) fleet_guids='' ;; esac
+        fleet_unsent "$fleet_about" "$fleet_guids" "$@"
+    } 7>>"$fleet_sending/${fleet_guids%% *}"
+}
+
 # fleet_drop_zfs ENTRY...: removes ZFS snapshots, one a command; an entry is the word `VMID PATH GUID REASON`
 fleet_drop_zfs() {
     fleet_bad=0 fleet_destroyed=''
     for fleet_entry; do
         # shellcheck disable=SC2086 # an entry is words
-        fleet_drop_zfs_one $fleet_entry || fleet_bad=1
+        fleet_drop_zfs_unsent $fleet_entry || fleet_bad=1
     done
     [ -n "$fleet_destroyed" ] || return "$fleet_bad"
     # With their datasets: a list in which those are missing says nothing of their snapshots.
@@ -336,6 +352,8 @@ fleet_drop_zfs() {
     done
     return "$fleet_bad"
 }
+
+fleet_drop_zfs_unsent() { fleet_unsent "$2" "$3" fleet_drop_zfs_one "$@"; }
 
 fleet_drop_zfs_one() {
     fleet_path=$2 fleet_guid=$3
@@ -384,9 +402,20 @@ fleet_drop_pct_of() {
     fleet_of=$1
     shift
     for fleet_entry; do
+        case $fleet_entry in "$fleet_of "*) ;; *) continue ;; esac
+        fleet_name=${fleet_entry#* * }
         # shellcheck disable=SC2086 # an entry is words
-        case $fleet_entry in "$fleet_of "*) fleet_drop_pct_one $fleet_entry ;; esac
+        fleet_unsent "$fleet_of@${fleet_name%% *}" "$(fleet_guids_of $fleet_entry)" fleet_drop_pct_one $fleet_entry
     done
+}
+
+# fleet_guids_of VMID TOOL NAME PATH=GUID... -- REASON
+fleet_guids_of() {
+    shift 3
+    for fleet_part; do
+        [ "$fleet_part" != -- ] || break
+        printf '%s\n' "${fleet_part##*=}"
+    done | paste -sd ' ' -
 }
 
 fleet_drop_pct_one() {
@@ -421,7 +450,6 @@ fleet_drop_pct_one() {
     if [ ! -e "$fleet_file" ] || grep -qxF "[$fleet_name]" "$fleet_file"; then
         fleet_record failed "$fleet_name" "$fleet_vmid@$fleet_name" -
         echo "fleet: kept $fleet_vmid@$fleet_name $(printf '%s\n' "$fleet_said" | grep . | tail -n 1)"
-        ! fleet_why=$(fleet_lock "$fleet_vmid") || echo "fleet: locked $fleet_vmid $fleet_why"
         return 1
     fi
     fleet_record removed "$fleet_name" "$fleet_vmid@$fleet_name" -

@@ -30,6 +30,10 @@ from fleet.host.shell import Session, Shell
 HEARTBEAT = 10.0
 PATIENCE = 45
 
+#: The locks of a node. Transfers to replicas, which may take days, have one of their own: what only takes
+#: snapshots and removes such runs beside them.
+NODE, TRANSFERS = "lock", "transfers"
+
 
 @dataclass(frozen=True, slots=True)
 class Holder:
@@ -57,6 +61,7 @@ class NodeLock:
         shell: Shell,
         what: str,
         *,
+        name: str = NODE,
         who: str | None = None,
         notice: Callable[[str], None] = lambda text: print(text, file=sys.stderr),
         heartbeat: float = HEARTBEAT,
@@ -65,6 +70,7 @@ class NodeLock:
         """`what`: the command that runs; `notice` is told when the lock of a dead holder is taken over."""
         self._shell = shell
         self._words = (secrets.token_hex(8), "_".join((who or _who()).split()), " ".join(what.split()))
+        self._name = name
         self._notice = notice
         self._heartbeat = heartbeat
         self._patience = patience
@@ -136,7 +142,7 @@ class NodeLock:
 
     def _take_once(self) -> Session:
         mark = f"fleet-lock-{secrets.token_hex(8)}"
-        hold = command("fleet_hold", *self._words, mark, str(self._patience)).sh()
+        hold = command("fleet_hold", *self._words, mark, str(self._patience), self._name).sh()
         session = self._shell.open(f"{_functions()}{hold}\n")
         try:
             while (line := session.line()) is not None:
@@ -183,7 +189,7 @@ def _holder(record: str) -> Holder | None:
 def _locked(record: str) -> str:
     holder = _holder(record)
     if holder is None:
-        return "another run holds the node, and its record is not readable (/run/fleet/lock on the node)"
+        return "another run holds the node, and its record is not readable (/run/fleet on the node)"
     return (
         f"another run holds the node: {holder}. Wait for it to end; if its machine is gone,"
         f" the node lets go {PATIENCE} seconds after it last heard from it"

@@ -23,7 +23,7 @@ fleet_ask() {
 fleet_ssh() {
     fleet_there=$1 fleet_text=$2
     shift 2
-    "$@" ssh -o BatchMode=yes -o ConnectTimeout=10 -o ServerAliveInterval=15 -o ServerAliveCountMax=4 -- "$fleet_there" "$fleet_text"
+    "$@" ssh -o BatchMode=yes -o ConnectTimeout=10 -o ServerAliveInterval=15 -o ServerAliveCountMax=4 -- "$fleet_there" "$fleet_text" 7>&-
 }
 
 # fleet_line COMMAND...: the words as one line for a shell that may not be root's
@@ -75,6 +75,11 @@ fleet_send() {
     fleet_host=$1 fleet_parent=$2 fleet_target=$3 fleet_mark=$4 fleet_source=$8 fleet_guid=$9
     fleet_kind=$5 fleet_raw=$6 fleet_limit=$7
     shift 9
+    # To the end of this script, so that a bookmark is there before anybody may remove it.
+    (umask 077 && mkdir -p "$fleet_sending") || return
+    exec 7>>"$fleet_sending/$fleet_guid" || return
+    flock -w 600 7 || return
+    fleet_zfs "$fleet_source" guid "$fleet_guid" || { echo "$fleet_source was removed just now"; return 1; }
     fleet_copied "$fleet_host" "$fleet_parent" "$fleet_target" "$fleet_guid" && return
     fleet_name=${fleet_source#*@}
     fleet_path=$fleet_target@$fleet_name

@@ -246,8 +246,8 @@ def channels(section: NotificationSection | None) -> dict[str, tuple[Channel, ..
     return {severity: each for severity, each in made.items() if each}
 
 
-def dead_man(section: BackupSection | None) -> dict[str, SecretRef]:
-    """Who raises the alarm when a task is not heard of, by the task's name."""
+def dead_man(section: BackupSection | None) -> dict[str, Mapping[str, SecretRef]]:
+    """Who raises the alarm when a job is not heard of, by its task and what tells it from others of that."""
     said = section.dead_man if section is not None else None
     if said is None:
         return {}

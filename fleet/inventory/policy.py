@@ -14,7 +14,7 @@ from fleet.domains.backup.spec import (
     SnapshotPolicy,
     Subject,
 )
-from fleet.inventory.checks.backup import check, guest_pools, targets
+from fleet.inventory.checks.backup import check, check_dead_man, guest_pools, targets
 from fleet.inventory.checks.scene import Guest, Scene
 from fleet.inventory.checks.storage import unfit
 from fleet.inventory.document import Path, line_of
@@ -24,6 +24,7 @@ from fleet.inventory.shape.backup import BackupSection, Prune
 from fleet.inventory.shape.backup_fields import known_zone
 from fleet.inventory.shape.model import Section
 from fleet.schedule.calendar import parse
+from fleet.schedule.jobs import told_apart
 
 #: What is kept where a policy does not say: today's and those of seven days before (backup.md 2.8).
 DEFAULT_KEEP: Mapping[str, int] = {"keep-last": 1, "keep-daily": 7}
@@ -35,7 +36,7 @@ def backup_spec(scene: Scene) -> BackupSpec:
     policies = _Policies(scene, section)
     subjects, replicas, drill = (*policies.guests(), *policies.datasets()), policies.replicas(), section.drill
     check(scene, subjects, replicas)
-    return BackupSpec(
+    spec = BackupSpec(
         timezone=_timezone(scene, section),
         subjects=subjects,
         replicas=replicas,
@@ -46,6 +47,8 @@ def backup_spec(scene: Scene) -> BackupSpec:
         newest=section.newest,
         excluded=section.exclude,
     )
+    check_dead_man(scene, told_apart(spec))
+    return spec
 
 
 def _timezone(scene: Scene, section: BackupSection) -> str:

@@ -105,9 +105,8 @@ class Inventory:
     channels: Mapping[str, tuple[Channel, ...]] = field(
         default_factory=dict
     )  # critical, warning, info, success
-    dead_man: Mapping[str, SecretRef] = field(
-        default_factory=dict
-    )  # by task, backup.snapshot: its watcher's URL
+    #: The watcher's URL by task, backup.snapshot, and schedule or replica; empty where the task has one job.
+    dead_man: Mapping[str, Mapping[str, SecretRef]] = field(default_factory=dict)
     not_managed_yet: tuple[str, ...] = ()
     warnings: tuple[Problem, ...] = ()
     firewall: FirewallSection | None = None

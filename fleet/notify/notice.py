@@ -45,11 +45,6 @@ class Report:
     warnings: tuple[str, ...] = ()  # drive (101): uncovered
     info: tuple[str, ...] = ()
 
-    @property
-    def good(self) -> bool:
-        """True if nothing failed; warnings are no failure."""
-        return not self.failed
-
 
 def notices(report: Report) -> tuple[Notice, ...]:
     """What is told of a run: failures, warnings and news apart; success only without the first two."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from zoneinfo import ZoneInfo
 
@@ -25,7 +25,7 @@ class Job:
     schedule: str  # as in hosts.yml: 02:00
     event: str  # with the time zone: 02:00 America/New_York
     words: tuple[str, ...]  # of the command line: backup.snapshot --schedule 02:00
-    limit: int  # seconds after which it is stopped
+    limit: int  # seconds after which it is stopped, without those for which it waits for others
 
 
 def jobs(spec: BackupSpec, node: str) -> tuple[Job, ...]:
@@ -34,6 +34,31 @@ def jobs(spec: BackupSpec, node: str) -> tuple[Job, ...]:
     Where all subjects of a task have one schedule, the task runs for whatever hosts.yml then declares; where
     there are several, each runs for those that it is meant for: `--schedule 02:00`, `--replica NAME`.
     """
+    made = _wanted(spec)
+    names = _names(made, f"fleet-{_plain(node)}")
+    return tuple(
+        Job(
+            name=name,
+            task=f"backup.{each.verb}",
+            schedule=each.schedule,
+            event=in_zone(each.schedule, spec.timezone),
+            words=(f"backup.{each.verb}", *each.only),
+            limit=each.limit,
+        )
+        for name, each in zip(names, made, strict=True)
+    )
+
+
+def told_apart(spec: BackupSpec) -> Mapping[str, tuple[str, ...]]:
+    """The jobs of each task by their schedule or replica; empty for one that is the task's only job."""
+    found: dict[str, tuple[str, ...]] = {}
+    for each in _wanted(spec):
+        task = f"backup.{each.verb}"
+        found[task] = (*found.get(task, ()), each.what)
+    return found
+
+
+def _wanted(spec: BackupSpec) -> list[_Wanted]:
     wanted = [each for each in spec.subjects if each.exclude is None]
     snapshots = {each.snapshots.schedule for each in wanted if each.snapshots and not each.no_snapshots}
     archives = {each.archives.schedule for each in wanted if each.archives}
@@ -54,18 +79,7 @@ def jobs(spec: BackupSpec, node: str) -> tuple[Job, ...]:
         number = drilled_at_once(len(kinds), spec.drill)
         only = ("--sample", str(number)) if number > 1 else ()
         made.append(_Wanted("drill", spec.drill.schedule, 12 * _HOUR, only=only))
-    names = _names(made, f"fleet-{_plain(node)}")
-    return tuple(
-        Job(
-            name=name,
-            task=f"backup.{each.verb}",
-            schedule=each.schedule,
-            event=in_zone(each.schedule, spec.timezone),
-            words=(f"backup.{each.verb}", *each.only),
-            limit=each.limit,
-        )
-        for name, each in zip(names, made, strict=True)
-    )
+    return made
 
 
 def drilled_at_once(backups: int, drill: Drill) -> int:
@@ -83,7 +97,7 @@ def drilled_at_once(backups: int, drill: Drill) -> int:
 class _Wanted:
     verb: str
     schedule: str
-    limit: int  # seconds: waiting for another job of the node is part of it
+    limit: int  # seconds
     what: str = ""  # what tells it from others of its verb
     only: tuple[str, ...] = ()
 

@@ -27,18 +27,18 @@ def place(hosts: Path) -> Place:
     """Where this inventory's jobs would run: system units for root, the user's own for anybody else."""
     hosts = hosts.absolute()
     folder, program = _program(hosts.parent)
-    flock = shutil.which("flock")
-    # Runs that were missed are caught up all at once, and a node takes one run at a time: they wait in line.
-    line = (flock, str(hosts.parent)) if flock else ()
     user = os.geteuid() != 0
     config = os.environ.get("XDG_CONFIG_HOME") or str(Path.home() / ".config")
     return Place(
         hosts=str(hosts),
         folder=str(folder),
-        program=(*line, *program),
+        program=program,
         environment=str(hosts.parent / ".env"),
         units=f"{config}/systemd/user" if user else "/etc/systemd/system",
         user=user,
+        home=str(Path.home()),
+        # Runs that were missed are caught up all at once, and a node takes one at a time: they wait in line.
+        flock=shutil.which("flock") or "",
     )
 
 

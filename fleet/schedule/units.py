@@ -6,6 +6,7 @@ import re
 import shlex
 from collections.abc import Iterable
 from dataclasses import dataclass
+from pathlib import PurePath
 
 from fleet.core.errors import Refused
 from fleet.schedule.calendar import crontab, has_zone, moved, parse
@@ -13,6 +14,12 @@ from fleet.schedule.jobs import Job
 
 #: A run begins up to so much later than its schedule says: not every machine at the same second.
 DELAY = "5min"
+
+#: So many seconds a run waits for others of its fleet. Then it begins all the same: where the node is still
+#: locked it says who holds it, and that is told.
+WAIT = 6 * 3600
+# $0 is flock, $1 the seconds, $2 what is locked: for as long as the run lives, since descriptor 9 stays open.
+_IN_LINE = '[ ! -r "$2" ] || { exec 9<"$2" && "$0" -w "$1" 9; }; shift 2; exec "$@"'
 
 _LONGEST_LINE = 990  # Debian's cron reads 1,000 characters of a command
 
@@ -27,13 +34,15 @@ class Place:
 
     hosts: str  # the inventory
     folder: str  # of tasks.py, where there is one: the working directory
-    program: tuple[str, ...]  # .venv/bin/inv, behind flock: jobs of one fleet wait for each other
+    program: tuple[str, ...]  # .venv/bin/inv
     environment: str  # a file of NAME=value lines for secrets that are environment variables
     units: str  # the folder of unit files
     user: bool  # user units, not the system's
+    home: str = "/root"  # which the system's units do not have by themselves
+    flock: str = ""  # the program; empty where this machine has none: then jobs do not wait for each other
 
     def __post_init__(self) -> None:
-        for path in (self.hosts, self.folder, self.environment, *self.program):
+        for path in (self.hosts, self.folder, self.environment, self.home, self.flock, *self.program):
             if not path.isprintable() or path != path.strip() or path.endswith("\\"):
                 raise Refused(f"{path!r}: no timer can be made for a path with such characters")
 
@@ -41,6 +50,15 @@ class Place:
     def begin(self) -> str:
         """The first line of all that is made for this inventory."""
         return MARK.format(self.hosts)
+
+    def words(self, job: Job) -> tuple[str, ...]:
+        """The command line that does it once, after those of this fleet that it waits for.
+
+        Transfers, which may take days, wait for transfers and hold up nothing else.
+        """
+        lock = self.hosts if job.task == "backup.send" else str(PurePath(self.hosts).parent)
+        line = ("/bin/sh", "-c", _IN_LINE, self.flock, str(WAIT), lock) if self.flock else ()
+        return (*line, *self.program, *job.words, "--inventory", self.hosts)
 
     @property
     def end(self) -> str:
@@ -56,22 +74,26 @@ def made_for(text: str) -> str | None:
 
 def service(job: Job, place: Place) -> str:
     """The unit that does it once; Refused for a program that systemd would not run."""
-    if set(place.program[0]) & set("\"'\\"):
-        raise Refused(f"{place.program[0]!r}: systemd runs no program whose path has quotes or backslashes")
-    words = (*place.program[1:], *job.words, "--inventory", place.hosts)
-    network = "" if place.user else "Wants=network-online.target\nAfter=network-online.target\n"
+    program, *words = place.words(job)
+    if set(program) & set("\"'\\"):
+        raise Refused(f"{program!r}: systemd runs no program whose path has quotes or backslashes")
+    after = home = ""
+    if not place.user:  # a run that is caught up at boot, on the node itself, needs /etc/pve
+        after = "Wants=network-online.target\nAfter=network-online.target pve-cluster.service\n"
+        home = f"Environment={_word(f'HOME={place.home}', program=True)}\n"
     return (
         f"{place.begin}\n"
         "[Unit]\n"
         f"Description=fleet: {_specifiers(' '.join(job.words))}\n"
-        f"{network}"
+        f"{after}"
         "\n"
         "[Service]\n"
         "Type=oneshot\n"
         f"WorkingDirectory={_specifiers(place.folder)}\n"
+        f"{home}"
         f"EnvironmentFile=-{_specifiers(place.environment)}\n"
-        f"ExecStart={_word(place.program[0], program=True)} {' '.join(map(_word, words))}\n"
-        f"TimeoutStartSec={job.limit}\n"
+        f"ExecStart={_word(program, program=True)} {' '.join(map(_word, words))}\n"
+        f"TimeoutStartSec={job.limit + (WAIT if place.flock else 0)}\n"
     )
 
 
@@ -118,10 +140,9 @@ def _cron_job(job: Job, place: Place, zone: str, year: int) -> CronJob:
             " crontab can say, like 02:00 or sun 03:30, or use a machine with systemd"
         ) from None
     environment, folder = shlex.quote(place.environment), shlex.quote(place.folder)
-    words = (*place.program, *job.words, "--inventory", place.hosts)
     text = (
         f"cd {folder} && {{ [ ! -r {environment} ] || {{ set -a; . {environment}; set +a; }}; }}"
-        f" && exec {shlex.join(words)}"
+        f" && exec {shlex.join(place.words(job))}"
     )
     line = f"{fields} {text}".replace("%", r"\%")
     if len(line) > _LONGEST_LINE:

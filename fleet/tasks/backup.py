@@ -56,17 +56,18 @@ def snapshot(
     from fleet.render.lines import show
     from fleet.run import connected
 
-    inventory = _load(options)
-    subjects = snapshotted(_subjects(inventory, options, schedule))
     keep = _keep(keep_last, keep_hourly, keep_daily, keep_weekly, keep_monthly, keep_yearly)
     if options.check:
+        inventory = _load(options)
+        subjects = snapshotted(_subjects(inventory, options, schedule))
         with connected(inventory) as shell:
             reading = read(shell, inventory)
         taking = take(subjects, reading.backups, run.new_name(label, reading))
         show(taking_lines(taking))
         return ExitCode.SOME_FAILED if taking.refused else ExitCode.DONE
 
-    def body() -> run.Report:
+    def body(inventory: Inventory) -> run.Report:
+        subjects = snapshotted(_subjects(inventory, options, schedule))
         with run.working(inventory, "backup.snapshot") as work:
             return work.done(
                 run.snapshot(
@@ -75,11 +76,12 @@ def snapshot(
             )
 
     report = told(
-        inventory,
+        inventory_path(options),
         "backup.snapshot",
         body,
-        lambda done: report_of(done, "backup.snapshot", inventory),
+        lambda done, inventory: report_of(done, "backup.snapshot", inventory),
         whole=not options.limit and not options.exclude,
+        job=schedule,
     )
     if options.json:
         print(json.dumps(report_data(report), indent=2))

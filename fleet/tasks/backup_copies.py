@@ -36,15 +36,9 @@ def dump(options: Options, label: str = "dump", schedule: str = "", yes_remove: 
     from fleet.render.lines import show
     from fleet.run import connected
 
-    inventory = _load(options)
-    subjects = tuple(
-        each
-        for each in _subjects(inventory, options)
-        if each.archives is not None and (not schedule or each.archives.schedule == schedule)
-    )
-    if not subjects:
-        raise UsageError("no guest that this selects has archives in hosts.yml")
     if options.check:
+        inventory = _load(options)
+        subjects = _archived(inventory, options, schedule)
         with connected(inventory) as shell:
             reading = read(shell, inventory, archives=True)
         planned = archives.dump(subjects, reading.backups, run.new_name(label, reading))
@@ -57,16 +51,18 @@ def dump(options: Options, label: str = "dump", schedule: str = "", yes_remove: 
             show(planned_lines(planned.part, pruning.decisions, pruning.braked))
         return ExitCode.SOME_FAILED if planned.refused else ExitCode.DONE
 
-    def body() -> copies.Copies:
+    def body(inventory: Inventory) -> copies.Copies:
+        subjects = _archived(inventory, options, schedule)
         with run.working(inventory, "backup.dump") as work:
             return work.done(copies.dump(work, subjects, label=label, allowed=yes_remove or None))
 
     report = told(
-        inventory,
+        inventory_path(options),
         "backup.dump",
         body,
-        lambda done: report_of_copies(done, "backup.dump", inventory),
+        lambda done, inventory: report_of_copies(done, "backup.dump", inventory),
         whole=not options.limit and not options.exclude,
+        job=schedule,
     )
     if options.json:
         print(json.dumps(copies_data(report), indent=2))
@@ -87,22 +83,15 @@ def send(options: Options, replica: str = "", yes_remove: int = 0) -> int:
     from fleet.backups.reading import read
     from fleet.backups.telling import report_of_copies, told
     from fleet.domains.backup import replicas
+    from fleet.host.lock import TRANSFERS
     from fleet.render.copies import copies_data, copies_lines, planned_data, planned_lines
     from fleet.render.lines import show
     from fleet.run import connected
 
-    inventory = _load(options)
-    places = inventory.backups.replicas
-    if replica and replica not in places:
-        raise UsageError(f"hosts.yml has no replica {replica}: {', '.join(sorted(places)) or 'it has none'}")
-    subjects = tuple(
-        each
-        for each in _subjects(inventory, options)
-        if each.exclude is None and any(replica in ("", name) for name in each.replicas)
-    )
-    if not subjects:
-        raise UsageError("no guest and no dataset that this selects has a replica in hosts.yml")
     if options.check:
+        inventory = _load(options)
+        subjects = _sent(inventory, options, replica)
+        places = inventory.backups.replicas
         with connected(inventory) as shell:
             reading = read(shell, inventory, more=replicas.probes(places.values()))
         found = replicas.read(reading.answers, places.values())
@@ -116,16 +105,19 @@ def send(options: Options, replica: str = "", yes_remove: int = 0) -> int:
             show(planned_lines(planned.part, pruning.decisions, pruning.braked))
         return ExitCode.SOME_FAILED if planned.refused else ExitCode.DONE
 
-    def body() -> copies.Copies:
-        with run.working(inventory, "backup.send") as work:
+    def body(inventory: Inventory) -> copies.Copies:
+        subjects = _sent(inventory, options, replica)
+        # Days may go into a first transfer: snapshots are taken and removed beside it.
+        with run.working(inventory, "backup.send", (TRANSFERS,)) as work:
             return work.done(copies.send(work, subjects, only=replica, allowed=yes_remove or None))
 
     report = told(
-        inventory,
+        inventory_path(options),
         "backup.send",
         body,
-        lambda done: report_of_copies(done, "backup.send", inventory),
+        lambda done, inventory: report_of_copies(done, "backup.send", inventory),
         whole=not options.limit and not options.exclude,
+        job=replica,
     )
     if options.json:
         print(json.dumps(copies_data(report), indent=2))
@@ -140,7 +132,33 @@ def _load(options: Options) -> Inventory:
     return load(inventory_path(options))
 
 
-def _subjects(inventory: Inventory, options: Options) -> tuple[Subject, ...]:
+def _archived(inventory: Inventory, options: Options, schedule: str) -> tuple[Subject, ...]:
+    """The guests that are meant and have archives; UsageError for none."""
     from fleet.backups.choice import chosen
 
-    return chosen(inventory, options.limit, options.exclude)
+    found = tuple(
+        each
+        for each in chosen(inventory, options.limit, options.exclude)
+        if each.archives is not None and (not schedule or each.archives.schedule == schedule)
+    )
+    if not found:
+        when = f" at {schedule!r}" if schedule else ""
+        raise UsageError(f"no guest that this selects has archives{when} in hosts.yml")
+    return found
+
+
+def _sent(inventory: Inventory, options: Options, replica: str) -> tuple[Subject, ...]:
+    """The guests and datasets that are meant and have a replica; UsageError for none."""
+    from fleet.backups.choice import chosen
+
+    places = inventory.backups.replicas
+    if replica and replica not in places:
+        raise UsageError(f"hosts.yml has no replica {replica}: {', '.join(sorted(places)) or 'it has none'}")
+    found = tuple(
+        each
+        for each in chosen(inventory, options.limit, options.exclude)
+        if each.exclude is None and any(replica in ("", name) for name in each.replicas)
+    )
+    if not found:
+        raise UsageError("no guest and no dataset that this selects has a replica in hosts.yml")
+    return found

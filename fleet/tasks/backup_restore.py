@@ -54,6 +54,7 @@ def restore(
     from fleet.domains.backup.restore.choice import named
     from fleet.domains.backup.restore.config import Link
     from fleet.domains.backup.restore.plan import Request
+    from fleet.host.lock import NODE, TRANSFERS
     from fleet.render.lines import show
     from fleet.render.restored import restored_data, restored_lines
     from fleet.run import connected
@@ -93,7 +94,9 @@ def restore(
         if plan:
             confirm(f"Restore {item}?", options)
 
-    with run.working(inventory, f"backup.restore {item}") as work:
+    # In its place, datasets get other names: none of them may be on its way to a replica.
+    locks = (NODE, TRANSFERS) if in_place else (NODE,)
+    with run.working(inventory, f"backup.restore {item}", locks) as work:
         restored = work.done(restoring.restore(work, wanted, goal, agree))
     if options.json:
         print(json.dumps(restored_data(restored), indent=2))
@@ -156,10 +159,9 @@ def drill(
 
     if sample < 1:
         raise UsageError(f"--sample {sample}: at least 1 backup has to be restored")
-    inventory = _load(options)
-    subjects = chosen(inventory, options.limit, options.exclude)
 
-    def body() -> restoring.Drilled:
+    def body(inventory: Inventory) -> restoring.Drilled:
+        subjects = chosen(inventory, options.limit, options.exclude)
         with run.working(inventory, "backup.drill") as work:
             drilled = restoring.drill(
                 work,
@@ -172,10 +174,10 @@ def drill(
             return work.done(drilled)
 
     drilled = told(
-        inventory,
+        inventory_path(options),
         "backup.drill",
         body,
-        lambda done: report_of_drill(done, inventory),
+        report_of_drill,
         whole=not options.limit and not options.exclude,
     )
     if options.json:

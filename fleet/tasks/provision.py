@@ -127,6 +127,7 @@ def destroy(options: Options, name: str, allow_destroy: str = "", stop: bool = F
     """Destroy one container and its volumes; needs --allow-destroy=NAME, refuses foreign ones."""
     from fleet.core.plan import join
     from fleet.domains.guests import plan_destroy, snapshots_probe
+    from fleet.host.lock import NODE, TRANSFERS
 
     inventory = _load(options)
     want = _named(inventory, name)
@@ -147,7 +148,9 @@ def destroy(options: Options, name: str, allow_destroy: str = "", stop: bool = F
 
     reached = f"{want.name} is gone; hosts.yml still has it, so provision.all makes it anew"
     what = f"provision.destroy {name}"
-    return _plan_and_execute(inventory, what, planner, options, reached, more=(probe,))
+    # Half of it would go where one of its volumes is on its way to a replica.
+    locks = (NODE, TRANSFERS)
+    return _plan_and_execute(inventory, what, planner, options, reached, more=(probe,), locks=locks)
 
 
 @task(*_SELECTION, "json")
@@ -219,16 +222,18 @@ def _plan_and_execute(
     *,
     saved: Plan | None = None,
     more: Sequence[Probe] = (),
+    locks: Sequence[str] = (),
 ) -> int:
     """Make the plan, or take the saved one; show it and, unless --check, run it. The exit code.
 
     `reached`: what is so once all is done. `more`: probes whose answers the planner needs, too.
+    `locks`: of the node, where it is not the usual one.
     """
     from fleet.converge import gather
     from fleet.run import connected, refuse_stale
 
     if not options.check:
-        return _execute(inventory, what, planner, options, reached, saved, more)
+        return _execute(inventory, what, planner, options, reached, saved, more, locks)
     with connected(inventory) as shell:
         made = planner(gather(shell, inventory, more))
     if saved is not None:
@@ -244,7 +249,9 @@ def _execute(
     reached: str,
     saved: Plan | None,
     more: Sequence[Probe],
+    locks: Sequence[str],
 ) -> int:
+    from fleet.host.lock import NODE
     from fleet.render.lines import counted
     from fleet.run import execute
 
@@ -263,6 +270,7 @@ def _execute(
         waits=not options.yes,
         saved=saved,
         more=more,
+        locks=locks or (NODE,),
     )
     _show_run(run, options, reached)
     changes = bool(run.plan) or run.left.differs

@@ -22,9 +22,12 @@ _COMMON = ("inventory", "check", "commands", "json", "yes", "detailed_exitcode")
 @task(*_COMMON)
 def install(options: Options) -> int:
     """Let this machine run what hosts.yml schedules: timers where systemd is running, else crontab lines."""
+    from fleet.notify import contacts, keep
     from fleet.schedule.jobs import jobs
 
     inventory = _load(options)
+    if not options.check:
+        keep(inventory.path, contacts(inventory))  # the first run by itself may meet a slip in hosts.yml
     return _make(options, inventory, jobs(inventory.backups, inventory.node.name))
 
 
@@ -125,7 +128,10 @@ def _variables(inventory: Inventory) -> tuple[str, ...]:
     """The environment variables that are needed to tell of a run."""
     from fleet.notify import channels
 
-    urls = (*(channel.url for channel in channels(inventory)), *inventory.dead_man.values())
+    urls = (
+        *(channel.url for channel in channels(inventory)),
+        *(url for each in inventory.dead_man.values() for url in each.values()),
+    )
     return tuple(dict.fromkeys(url.target for url in urls if url.kind == "env"))
 
 

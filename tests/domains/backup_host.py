@@ -306,6 +306,7 @@ class Node:
             ),
             "replica-sources": Answer("\n".join(f"{name}\tfilesystem\toff" for name in self.snaps), 0),
             "replica-record": Answer("\n".join(f"{path} {guid}" for path, guid in self.sent), 0),
+            "replica-sending": Answer("", 0),
             "replica-usb": self._replica(),
         }
 

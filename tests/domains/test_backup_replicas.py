@@ -297,6 +297,15 @@ def test_what_an_interrupted_transfer_is_of_and_starts_from_is_needed() -> None:
     assert set(needed(facts(snapshots=[one, two, three]), there)) == {one.name, two.name}
 
 
+def test_what_is_being_sent_is_needed_whatever_the_replica_says_of_it() -> None:
+    one, two, three = daily(DATA, 3), daily(DATA, 2), daily(DATA, 0)
+    sending = frozenset({(f"{THERE}@{two.name}", two.guid), ("usb/replica/tank:else@x", three.guid)})
+    for there in (found(target(copy_of(one)), sending=sending), found(sending=sending)):
+        said = needed(facts(snapshots=[one, two, three]), there)
+        assert said.get(two.name) == "it is being sent to usb"
+        assert three.name not in said
+
+
 def test_of_a_replica_that_does_not_answer_everything_since_the_last_bookmark_may_be_needed() -> None:
     one, two, three = daily(DATA, 3), daily(DATA, 2), daily(DATA, 0)
     there = found(problem="timed out", marks=[bookmark(two)])
@@ -418,6 +427,7 @@ def answers(text: str = LISTED, code: int = 0) -> dict[str, Answer]:
         "replica-bookmarks": Answer(f"{DATA}#fleet-usb-20261120t070000z\t111\t5", 0),
         "replica-sources": Answer("tank\tfilesystem\toff\ntank/vm\tvolume\taes-256-gcm", 0),
         "replica-record": Answer(f"{THERE}@fleet-daily-20261120t070000z 111\n{THERE}@x -", 0),
+        "replica-sending": Answer(f"{THERE}@fleet-daily-20261122t070000z 333\n", 0),
         "replica-usb": Answer(text, code),
     }
 
@@ -435,6 +445,7 @@ def test_a_replica_is_read_with_its_marks_copies_and_tokens() -> None:
     assert "no longer exists" in left.stale
     assert read.encrypted == read.volumes == {"tank/vm"}
     assert read.sent == {(f"{THERE}@fleet-daily-20261120t070000z", "111")}
+    assert read.sending == {(f"{THERE}@fleet-daily-20261122t070000z", "333")}
     assert read.bookmarks[DATA][0].guid == "111"
 
 

@@ -16,7 +16,7 @@ from fleet.domains.backup.method import method_of
 from fleet.domains.backup.names import parse_name, snapshot_name
 from fleet.domains.backup.owners import probable_owner
 from fleet.domains.backup.snapshots import steps
-from fleet.domains.backup.snapshots.plan import rotate, take, taken
+from fleet.domains.backup.snapshots.plan import apart, residue, rotate, take, taken
 from fleet.domains.backup.spec import Brake, Keep, SnapshotPolicy, Subject
 from tests.domains.backup_values import (
     ARCHIVES,
@@ -221,6 +221,35 @@ def test_a_snapshot_counts_as_taken_only_if_it_is_whole_ours_and_atomic() -> Non
 def test_a_half_done_snapshot_of_proxmox_does_not_count() -> None:
     state = guest(snapshots=(section(NAME, NOW, state="prepare"),))
     assert "half done" in taken(subject_of(state), facts([state], [zfs(ROOT, NAME, NOW)]), NAME)
+
+
+def test_a_run_of_zfs_whose_snapshots_are_not_of_one_transaction_a_pool_is_said() -> None:
+    one, two, own = guest(101, volume(), bind()), guest(102, volume(vmid=102), bind()), guest(103)
+    subjects = [subject_of(each) for each in (one, two, own)]
+    taking = take(subjects, facts([one, two, own]), NAME)
+    second, third = "tank/guests/subvol-102-disk-0", "tank/guests/subvol-103-disk-0"
+    made = [zfs(ROOT, NAME, NOW), zfs(second, NAME, NOW), zfs(third, NAME, NOW + 5)]
+    old = [daily(ROOT, 1), daily(second, 2)]
+    assert apart(taking, subjects, facts([one, two, own], [*made, *old])) == {}
+    made[1] = replace(made[1], createtxg=NOW + 1)
+    assert apart(taking, subjects, facts([one, two, own], [*made, *old])) == {"tank": 2}
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "said"),
+    [
+        ("", "snapshot", "`pct unlock 101`"),
+        ("", "snapshot-delete", "`pct unlock 101`, then delete that snapshot again"),
+        ("snapshot", "snapshot", ""),
+        ("snapshot", "", ""),
+        ("", "backup", ""),
+    ],
+)
+def test_a_lock_that_a_run_leaves_is_said_with_the_way_out(before: str, after: str, said: str) -> None:
+    first, last = guest(lock=before), guest(lock=after)
+    left = residue([subject_of(first)], facts([first]), facts([last]))
+    assert list(left) == (["ct101"] if said else [])
+    assert left.get("ct101", "").endswith(said)
 
 
 # ── whose is it ───────────────────────────────────────────────────────────────────────────────────

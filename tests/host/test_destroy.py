@@ -164,7 +164,13 @@ def run(fake: Path, words: Sequence[str], by: str = "") -> subprocess.CompletedP
     return subprocess.run(
         ["sh"],
         input=script.encode("utf-8", "surrogateescape"),
-        env={"PATH": f"{fake}:/usr/bin:/bin", "FAKE": str(fake), "FAKE_ID": ID, "FLEET_STATE": str(fake)},
+        env={
+            "PATH": f"{fake}:/usr/bin:/bin",
+            "FAKE": str(fake),
+            "FAKE_ID": ID,
+            "FLEET_STATE": str(fake),
+            "FLEET_RUN": str(fake / "run"),
+        },
         capture_output=True,
         timeout=60,
         check=False,

@@ -126,21 +126,59 @@ def test_a_drill_on_an_isolated_bridge_without_guests_is_right() -> None:
     assert "vmbr9 has web on it" in said
 
 
+def dead_man(said: str, more: str = "") -> dict[tuple[str, str], str]:
+    """The URL of each task and job."""
+    inventory = load_text(f"{STORES}{NODE}  dead-man: {said}\n{WEB}{more}")
+    return {(task, job): str(url) for task, each in inventory.dead_man.items() for job, url in each.items()}
+
+
+HOURLY = '    backup: {snapshots: {schedule: "hourly"}, replicas: [usb, nas]}\n'
+
+
 def test_each_task_has_its_own_dead_man() -> None:
-    said = "{snapshot: file:secrets/snapshot, drill: env:DRILL}"
-    inventory = load_text(f"{STORES}{NODE}  dead-man: {said}\n{WEB}")
-    assert {task: str(url) for task, url in inventory.dead_man.items()} == {
-        "backup.snapshot": "file:secrets/snapshot",
-        "backup.drill": "env:DRILL",
+    assert dead_man("{snapshot: file:secrets/snapshot, drill: env:DRILL}") == {
+        ("backup.snapshot", ""): "file:secrets/snapshot",
+        ("backup.drill", ""): "env:DRILL",
     }
     assert load_text(f"{STORES}{NODE}{WEB}").dead_man == {}
+
+
+def test_each_of_several_jobs_of_a_task_has_its_own_dead_man() -> None:
+    said = '{snapshot: {"02:00": env:NIGHTLY, hourly: env:HOURLY}, send: {nas: env:NAS}}'
+    assert dead_man(said, HOURLY) == {
+        ("backup.snapshot", "02:00"): "env:NIGHTLY",
+        ("backup.snapshot", "hourly"): "env:HOURLY",
+        ("backup.send", "nas"): "env:NAS",
+    }
+
+
+@pytest.mark.parametrize(
+    ("said", "more", "says"),
+    [
+        (
+            "{snapshot: env:A}",
+            HOURLY,
+            "has 2 jobs, and one that runs would hide another that does not; write",
+        ),
+        (
+            "{snapshot: {daily: env:A}}",
+            HOURLY,
+            "'daily': no job of backup.snapshot; they are '02:00', 'hourly'",
+        ),
+        ('{snapshot: {"02:00": env:A}}', "", "backup.snapshot has one job; write one URL alone"),
+    ],
+)
+def test_a_dead_man_that_is_not_of_one_job_is_refused(said: str, more: str, says: str) -> None:
+    found = problems(f"{STORES}{NODE}  dead-man: {said}\n{WEB}{more}")
+    (error,) = [each for each in found if "warning:" not in each]
+    assert says in error
 
 
 def test_a_dead_man_of_two_tasks_is_refused() -> None:
     (said,) = problems(
         f"{STORES}{NODE}  dead-man: {{snapshot: env:A, dump: env:A}}\n{WEB}    backup: {{critical: 1}}\n"
     )
-    assert said.endswith("two tasks share a URL: one that runs would hide another that does not")
+    assert said.endswith("two jobs share a URL: one that runs would hide another that does not")
 
 
 # ── layers ────────────────────────────────────────────────────────────────────────────────────────

@@ -43,11 +43,6 @@ def test_a_warning_alone_is_no_success() -> None:
     assert list(told(warnings=("drive (101): uncovered",))) == ["warning"]
 
 
-def test_a_report_without_failures_is_good() -> None:
-    assert ALL_GOOD.good
-    assert not Report("x", "pve", "", failed=("a",)).good
-
-
 def test_notices_of_one_severity_are_joined_and_keep_their_titles() -> None:
     one, two = Notice(Severity.INFO, "one", ("a",)), Notice(Severity.INFO, "two", ("b", "c"))
     bad = Notice(Severity.CRITICAL, "bad")

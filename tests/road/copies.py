@@ -14,6 +14,7 @@ from fleet.backups.choice import chosen
 from fleet.backups.copies import Copies
 from fleet.backups.run import working
 from fleet.domains.backup.spec import ArchivePolicy, BackupSpec, Brake, Keep, Replica, SnapshotPolicy, Subject
+from fleet.host.lock import TRANSFERS
 from fleet.inventory import Inventory, load
 from tests.road.operator import ROOT
 from tests.road.world import World
@@ -59,7 +60,7 @@ def dump(
 
 def send(inventory: Inventory, *, limit: tuple[str, ...] = (), only: str = "") -> Copies:
     """`inv backup.send`."""
-    with working(inventory, "backup.send") as work:
+    with working(inventory, "backup.send", (TRANSFERS,)) as work:
         return copies.send(work, chosen(inventory, limit, ()), only=only)
 
 

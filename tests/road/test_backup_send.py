@@ -417,3 +417,32 @@ def test_how_old_copies_are_is_known_from_the_replica_and_from_what_the_node_rem
     with connected(inventory) as shell:
         (unread,) = look(shell, inventory, there=True).unread
     assert "tank/replica" in unread
+
+
+@pytest.mark.slow
+def test_snapshots_and_their_rotation_run_beside_a_transfer_and_a_second_transfer_does_not(
+    node: World, inv: Inv
+) -> None:
+    first = inv("backup.snapshot", "--limit", DATA).stdout.split(":")[0]
+    node.lab.faults.zfs_rate(40_000)
+    sending = inv.start("backup.send", "--limit", DATA)
+    deadline = time.monotonic() + 60
+    while "zfs receive" not in node.run("cat /proc/[0-9]*/cmdline | tr '\\0' ' '"):
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+    for label in ("two", "three"):
+        done = inv(
+            "backup.snapshot", "--limit", DATA, "--label", label, "--keep-last", "1", "--yes-remove", "9"
+        )
+        assert "following it" not in done.stderr
+    assert sending.poll() is None
+    left = {path for path in backups.snapshots(node) if path.startswith(f"{DATA}@")}
+    assert f"{DATA}@{first}" in left
+    assert len(left) == 2
+    assert "running `backup.send`" in inv("backup.send", "--limit", DATA, code=8).stderr
+    node.lab.faults.clear()
+    said, errors = sending.communicate()
+    assert sending.returncode == 0, said + errors
+    assert snapshots_of(node, DATA_COPY) == [first]
+    inv("backup.send", "--limit", DATA)
+    assert len(snapshots_of(node, DATA_COPY)) == 2

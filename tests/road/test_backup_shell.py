@@ -48,6 +48,7 @@ class Host:
                 **os.environ,
                 "PATH": f"{self.root / 'bin'}:{os.environ['PATH']}",
                 "FLEET_STATE": str(self.root / "state"),
+                "FLEET_RUN": str(self.root / "run"),
                 "FLEET_CGROUPS": str(self.root / "cgroups"),
             },
             capture_output=True,
@@ -244,3 +245,49 @@ def test_a_guest_that_was_started_again_is_not_put_back(host: Host) -> None:
     assert conf.read_text() == before
     assert host.run("fleet_set_lock_now", "101", libraries=both).returncode == 0
     assert "lock: rollback" in conf.read_text()
+
+
+# ── beside transfers ──────────────────────────────────────────────────────────────────────────────
+
+
+def removing(host: Host, *sent: str) -> subprocess.CompletedProcess[str]:
+    """What the removal of two snapshots by ZFS and one of Proxmox says, while these guids are being sent."""
+    (host.root / "state/installation").write_text("0" * 32)
+    paths = ("tank/data@fleet-a-20261122t070000z", f"tank/data@{SET}")
+    host.record.write_text("".join(f"1 made {SET} {path} -\n" for path in (*paths, f"101@{SET}")))
+    section = f"[{SET}]\n#fleet%3A owner={'0' * 32} set={SET}\n"
+    (host.root / "pve/lxc/101.conf").write_text(f"hostname: plain\n{section}")
+    host.program(
+        "zfs",
+        "case $* in *guid,userrefs*) case $* in *20261122*) guid=11 ;; *101*) guid=33 ;; *) guid=22 ;; esac\n"
+        f"printf 'guid\\t%s\\t-\\nfleet:owner\\t{'0' * 32}\\tlocal\\n' $guid ;; esac",
+    )
+    host.program("pct", "exit 0")
+    (host.root / "run/sending").mkdir(parents=True)
+    entries = command("fleet_drop_zfs", f"- {paths[0]} 11", f"- {paths[1]} 22").sh()
+    holds = "".join(f'exec 8>>"$fleet_sending/{guid}"; flock 8\n' for guid in sent)
+    before = f"{holds}{entries}\n"
+    return host.run("fleet_drop_pct", "4", f"101 pct {SET} tank/subvol-101-disk-0@{SET}=33", before=before)
+
+
+def test_a_snapshot_that_is_being_sent_is_not_removed_and_its_guest_not_left_locked(host: Host) -> None:
+    done = removing(host, "22")
+    assert f"fleet: kept tank/data@{SET} it is being sent to a replica" in done.stdout
+    destroyed = [call for call in host.calls if call.startswith(("zfs destroy", "pct delsnapshot"))]
+    assert destroyed == ["zfs destroy tank/data@fleet-a-20261122t070000z", f"pct delsnapshot 101 {SET}"]
+
+
+def test_nor_is_one_of_proxmox_of_which_a_volume_is_being_sent(host: Host) -> None:
+    done = removing(host, "33")
+    assert f"fleet: kept 101@{SET} it is being sent to a replica" in done.stdout
+    assert not [call for call in host.calls if call.startswith("pct delsnapshot")]
+    assert len([call for call in host.calls if call.startswith("zfs destroy")]) == 2
+
+
+def test_what_was_removed_just_now_is_not_sent(host: Host) -> None:
+    host.program("zfs", "exit 1")
+    words = ("-", "usb", "usb/copy", "mark", "filesystem", "plain", "0", f"tank/data@{SET}", "22", "full")
+    done = host.run("fleet_send", *words, libraries=("backup.sh", "send.sh"))
+    assert done.returncode == 1
+    assert f"tank/data@{SET} was removed just now" in done.stdout
+    assert not [call for call in host.calls if call.startswith("zfs send")]

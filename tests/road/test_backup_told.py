@@ -10,13 +10,13 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import pytest
 
 from fleet.backups import telling
 from fleet.core.errors import FleetError
-from fleet.inventory import load
+from fleet.inventory import Inventory
 from fleet.notify import Report
 from tests.notify.receiver import Receiver, receiving
 from tests.road import backups, fleets, operator
@@ -196,31 +196,28 @@ def command_lines() -> Iterator[set[str]]:
 
 
 def test_a_run_that_systemd_stops_is_told_of(inv: Inv, receiver: Receiver, tmp_path: Path) -> None:
-    inventory = load(inv.folder / "hosts.yml")
-
-    def stopped() -> None:
+    def stopped(_inventory: Inventory) -> NoReturn:
         os.kill(os.getpid(), signal.SIGTERM)
         threading.Event().wait(5)
+        raise AssertionError("it was not stopped")
 
     with pytest.raises(FleetError, match="SIGTERM"):
-        telling.told(inventory, "backup.snapshot", stopped, never, whole=True)
+        telling.told(inv.folder / "hosts.yml", "backup.snapshot", stopped, never, whole=True)
     assert pings(receiver)[-1] == f"/ping/{MARKER}-uuid/fail"
     assert "stopped by SIGTERM" in told(receiver)[0]["message"]
 
 
 def test_a_fault_of_fleet_itself_is_told_of(inv: Inv, receiver: Receiver) -> None:
-    inventory = load(inv.folder / "hosts.yml")
-
-    def faulty() -> None:
+    def faulty(_inventory: Inventory) -> NoReturn:
         raise ZeroDivisionError(MARKER)
 
     with pytest.raises(ZeroDivisionError):
-        telling.told(inventory, "backup.snapshot", faulty, never, whole=True)
+        telling.told(inv.folder / "hosts.yml", "backup.snapshot", faulty, never, whole=True)
     assert pings(receiver)[-1] == f"/ping/{MARKER}-uuid/fail"
     [notice] = told(receiver)
     assert "ZeroDivisionError" in notice["message"]
     assert MARKER not in notice["message"]
 
 
-def never(_value: object) -> Report:
+def never(_value: object, _inventory: Inventory) -> Report:
     raise AssertionError("there is nothing to report")

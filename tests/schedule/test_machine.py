@@ -6,11 +6,13 @@ import os
 import shutil
 import subprocess
 import sys
-import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from fleet.schedule import units
+from fleet.schedule.jobs import Job
 from fleet.schedule.machine import place
 from fleet.schedule.units import service
 from tests.schedule.conftest import job
@@ -26,10 +28,9 @@ def fleet(folder: Path, tasks: str = "from fleet.tasks import namespace\n") -> P
 
 
 def program(hosts: Path) -> tuple[str, tuple[str, ...]]:
-    """The working directory, and what is run there behind flock."""
+    """The working directory, and what is run there."""
     made = place(hosts)
-    assert made.program[:2] == (FLOCK, str(hosts.parent))
-    return made.folder, made.program[2:]
+    return made.folder, made.program
 
 
 def test_inv_runs_where_the_fleets_tasks_are(tmp_path: Path) -> None:
@@ -59,26 +60,62 @@ def test_root_has_units_of_the_system_and_others_their_own(
     monkeypatch.setattr(os, "geteuid", lambda: 0)
     root = place(tmp_path / "hosts.yml")
     assert (root.units, root.user) == ("/etc/systemd/system", False)
-    assert "network-online.target" in service(job(), root)
+    assert "\nAfter=network-online.target pve-cluster.service\n" in service(job(), root)
+    assert f"\nEnvironment=HOME={Path.home()}\n" in service(job(), root)
     monkeypatch.setattr(os, "geteuid", lambda: 1000)
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
     other = place(tmp_path / "hosts.yml")
     assert (other.units, other.user) == (f"{tmp_path}/systemd/user", True)
     assert "network-online.target" not in service(job(), other)  # there is none in a user's systemd
+    assert "HOME" not in service(job(), other)
 
 
-def test_jobs_of_one_fleet_wait_for_each_other(tmp_path: Path) -> None:
-    folder = fleet(tmp_path / "fleet")
-    line = place(folder / "hosts.yml").program[:2]
+SNAPSHOT, DUMP = job("n", "02:00 UTC"), replace(job(), task="backup.dump", words=("backup.dump",))
+SEND = replace(job(), task="backup.send", words=("backup.send",))
+
+
+def words(folder: Path, what: Job, script: str) -> tuple[str, ...]:
+    """The command line of a job of the fleet in this folder, where the program is this script."""
+    program = folder / "program"
+    program.write_text(f"#!/bin/sh\n{script}\n")
+    program.chmod(0o755)
+    (folder / "hosts.yml").touch()
+    return replace(place(folder / "hosts.yml"), program=(str(program),)).words(what)
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "waits"),
+    [(SNAPSHOT, DUMP, True), (SEND, SEND, True), (SEND, SNAPSHOT, False), (DUMP, SEND, False)],
+)
+def test_jobs_of_one_fleet_wait_for_each_other_and_transfers_for_transfers(
+    tmp_path: Path, first: Job, second: Job, waits: bool
+) -> None:
     log = tmp_path / "log"
-    words = [*line, "sh", "-c", f"echo begins >>{log}; sleep 0.2; echo ends >>{log}"]
-    both = [subprocess.Popen(words) for _ in range(2)]
-    began = time.monotonic()
+    script = f"echo begins >>{log}; sleep 0.5; echo ends >>{log}"
+    both = [subprocess.Popen(words(tmp_path, each, script)) for each in (first, second)]
     assert [each.wait(20) for each in both] == [0, 0]
-    assert time.monotonic() - began >= 0.3
-    assert log.read_text().split() == ["begins", "ends"] * 2
+    said = log.read_text().split()
+    assert (said == ["begins", "ends"] * 2) is waits
 
 
-def test_flock_hands_the_exit_code_on(tmp_path: Path) -> None:
-    line = place(fleet(tmp_path) / "hosts.yml").program[:2]
-    assert subprocess.run([*line, "sh", "-c", "exit 3"]).returncode == 3
+def test_a_run_that_has_waited_too_long_begins_and_is_told_who_holds_the_node(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(units, "WAIT", 0)
+    with subprocess.Popen([FLOCK or "flock", str(tmp_path), "sleep", "30"]) as other:
+        try:
+            line = words(tmp_path, SNAPSHOT, 'echo "$@"; exit 8')
+            done = subprocess.run(line, capture_output=True, text=True)
+        finally:
+            other.kill()
+    assert (done.returncode, done.stdout) == (8, f"backup.snapshot --inventory {tmp_path}/hosts.yml\n")
+
+
+def test_waiting_for_others_is_no_part_of_the_time_that_a_run_is_given(tmp_path: Path) -> None:
+    there = place(fleet(tmp_path) / "hosts.yml")
+    assert f"\nTimeoutStartSec={units.WAIT + SNAPSHOT.limit}\n" in service(SNAPSHOT, there)
+    assert f"\nTimeoutStartSec={SNAPSHOT.limit}\n" in service(SNAPSHOT, replace(there, flock=""))
+
+
+def test_a_job_hands_its_exit_code_on(tmp_path: Path) -> None:
+    assert subprocess.run(words(tmp_path, SNAPSHOT, "exit 3")).returncode == 3

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from fleet.notify import kept as kept_contacts
 from tests.inventory.small import HEAD, WEB
 from tests.schedule.conftest import Box
 
@@ -73,7 +74,8 @@ def test_install_status_and_remove_with_systemd(box: Box, folder: Path) -> None:
     assert "--yes" in said("refused")
     assert (said("nothing"), said("left")) == ("", "")
     assert "1 done" in said("install")
-    assert f"WorkingDirectory={folder}\nEnvironmentFile=-{folder}/.env\n" in said("service")
+    assert f"WorkingDirectory={folder}\n" in said("service")
+    assert f"\nEnvironmentFile=-{folder}/.env\n" in said("service")
     assert f'"{folder}" {INV} backup.snapshot --inventory "{folder}/hosts.yml"\n' in said("service")
     assert json.loads(said("again"))["steps"] == []
     [row] = json.loads(said("status"))
@@ -112,3 +114,11 @@ def test_a_machine_with_neither_is_one_line_and_exit_1(box: Box, folder: Path) -
     assert (done.returncode, done.stdout) == (1, "")
     assert len(done.stderr.splitlines()) == 1
     assert "install cron" in done.stderr
+
+
+def test_whom_to_tell_is_known_before_the_first_run(box: Box, folder: Path) -> None:
+    done = shell(folder, "$inv schedule.install --yes")
+    assert done.returncode == 0, done.stderr
+    kept = kept_contacts(folder / "hosts.yml")
+    assert kept is not None
+    assert "env:FLEET_TEST_URL" in {f"{each.url.kind}:{each.url.target}" for each in kept.channels}

@@ -7,6 +7,7 @@ import os
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -43,6 +44,7 @@ def program(folder: Path) -> Path:
 @pytest.mark.parametrize("folder", ["plain", ODD])
 def test_systemd_finds_no_fault_with_the_units(folder: str, tmp_path: Path) -> None:
     where = place(tmp_path / folder, tmp_path, str(program(tmp_path / folder)))
+    where = replace(where, home=str(tmp_path / folder), flock="/usr/bin/flock")
     made = job("fleet-pve-snapshot", "mon..fri 02:00 America/New_York", "--schedule", "mon..fri 02:00")
     files = [tmp_path / f"{made.name}.{kind}" for kind in ("timer", "service")]
     for file, text in zip(files, (timer(made, where), service(made, where)), strict=True):
@@ -63,7 +65,9 @@ def test_units_hold_no_secret_but_the_file_that_does(tmp_path: Path) -> None:
     where = place(tmp_path / "fleet", tmp_path)
     text = service(job(), where)
     assert f"EnvironmentFile=-{where.environment}\n" in text
-    assert "\nEnvironment=" not in text
+    assert [line for line in text.splitlines() if line.startswith("Environment=")] == [
+        "Environment=HOME=/root"
+    ]
 
 
 @pytest.mark.parametrize("folder", ["new\nline", "bell\a", "end\\", "blank "])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from itertools import combinations
 
 from fleet.domains.backup.spec import Replica, Subject
@@ -9,6 +10,7 @@ from fleet.inventory.checks.scene import Scene
 from fleet.inventory.checks.storage import unfit
 from fleet.inventory.document import Path
 from fleet.inventory.problems import nearest
+from fleet.inventory.shape.backup import TASKS
 
 
 def targets(scene: Scene) -> frozenset[str]:
@@ -31,6 +33,31 @@ def check(scene: Scene, subjects: tuple[Subject, ...], replicas: dict[str, Repli
         _sources(scene, subjects, replica)
     _drill(scene)
     _excluded(scene, subjects)
+
+
+def check_dead_man(scene: Scene, jobs: Mapping[str, tuple[str, ...]]) -> None:
+    """Each watcher's URL is of one job. `jobs`: a task's by schedule or replica; empty: its only one."""
+    section = scene.hosts.backup.dead_man if scene.hosts.backup else None
+    if section is None or _spoiled(scene) or scene.findings.spoiled("backup"):
+        return
+    for name in TASKS:
+        said = getattr(section, name) if name in section.model_fields_set else {}
+        known = jobs.get(f"backup.{name}", ())
+        if not known or set(said) <= set(known):
+            continue
+        path = ("backup", "dead-man", name)
+        if known == ("",):
+            scene.error(path, f"backup.{name} has one job; write one URL alone")
+        elif "" in said:
+            right = ", ".join(f'"{each}": ...' for each in known)
+            text = (
+                f"backup.{name} has {len(known)} jobs, and one that runs would hide another that does not;"
+                f" write a URL for each: {{{right}}}"
+            )
+            scene.error(path, text)
+        else:
+            wrong = ", ".join(repr(each) for each in said if each not in known)
+            scene.error(path, f"{wrong}: no job of backup.{name}; they are {', '.join(map(repr, known))}")
 
 
 def _archives(scene: Scene, subjects: tuple[Subject, ...]) -> None:

@@ -19,7 +19,7 @@ from fleet.inventory.shape.backup_fields import (
     VmidRange,
 )
 from fleet.inventory.shape.fields import Bool, Duration, Interface, Names, Percent, StorageId, kind_of, whole
-from fleet.inventory.shape.host_fields import Secret
+from fleet.inventory.shape.host_fields import Secrets
 from fleet.inventory.shape.model import Props, Section
 
 _Count = Annotated[int, whole(0)]
@@ -137,23 +137,25 @@ class BrakeSection(Section):
 
 
 class DeadManSection(Section):
-    """Who raises the alarm when a task is not heard of (healthchecks.io and others): a URL a task.
+    """Who raises the alarm when a task is not heard of (healthchecks.io and others): a URL a job.
 
-    Each is called at the start (`/start`), at success and at failure (`/fail`) of every run. Tasks
-    share none, or one that runs would hide another that does not. References, since such a URL is a secret.
+    Each is called at the start (`/start`), at success and at failure (`/fail`) of every run. Jobs share
+    none, or one that runs would hide another that does not: where a task has several schedules, each has
+    its own, `{"02:00": env:NIGHTLY, hourly: env:HOURLY}`. References, since such a URL is a secret.
     """
 
-    snapshot: Secret | None = Field(None, description="Of `backup.snapshot`.")
-    dump: Secret | None = Field(None, description="Of `backup.dump`.")
-    send: Secret | None = Field(None, description="Of `backup.send`.")
-    drill: Secret | None = Field(None, description="Of `backup.drill`.")
+    snapshot: Secrets | None = Field(None, description="Of `backup.snapshot`; of several by the schedule.")
+    dump: Secrets | None = Field(None, description="Of `backup.dump`; of several by the schedule.")
+    send: Secrets | None = Field(None, description="Of `backup.send`; of several by the replica's name.")
+    drill: Secrets | None = Field(None, description="Of `backup.drill`.")
 
     @model_validator(mode="after")
     def _one_a_task(self) -> DeadManSection:
-        urls = [getattr(self, name) for name in TASKS if name in self.model_fields_set]
+        said = [getattr(self, name) for name in TASKS if name in self.model_fields_set]
+        urls = [url for each in said for url in each.values()]
         if len(set(urls)) < len(urls):
             raise PydanticCustomError(
-                "fleet", "two tasks share a URL: one that runs would hide another that does not"
+                "fleet", "two jobs share a URL: one that runs would hide another that does not"
             )
         return self
 

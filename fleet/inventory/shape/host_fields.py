@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from functools import lru_cache
 from pathlib import Path
 from typing import Annotated
 
+from fleet.inventory.document import Map
 from fleet.inventory.secret import SecretRef, parse_ref
 from fleet.inventory.shape.fields import Reads, absolute, one_line, text
 
@@ -89,9 +91,23 @@ def secret(value: object) -> SecretRef:
     return parse_ref(text(value))
 
 
+def secrets(value: object) -> Mapping[str, SecretRef]:
+    """Where several secrets are to be had, by name; one alone has the name that is empty."""
+    if not isinstance(value, Map):
+        return {"": secret(value)}
+    if not value:
+        raise ValueError("must not be empty; leave the key out")
+    return {" ".join(name.split()): secret(each) for name, each in value.items()}
+
+
 Device = Annotated[str, Reads(device, {"type": "string", "pattern": "^/dev/."})]
 Zone = Annotated[str, Reads(zone, {"type": "string"})]
 Owner = Annotated[tuple[int, int], Reads(owner, {"type": "string", "pattern": r"^[0-9]+:[0-9]+$"})]
 PublicKey = Annotated[str, Reads(public_key, {"type": "string", "pattern": "^(ssh|ecdsa|sk)-"})]
 WireguardPublicKey = Annotated[str | SecretRef, Reads(wireguard_public, {"type": "string"})]
-Secret = Annotated[SecretRef, Reads(secret, {"type": "string", "pattern": "^(env|file|command):."})]
+_SECRET = {"type": "string", "pattern": "^(env|file|command):."}
+Secret = Annotated[SecretRef, Reads(secret, _SECRET)]
+Secrets = Annotated[
+    Mapping[str, SecretRef],
+    Reads(secrets, {"anyOf": [_SECRET, {"type": "object", "additionalProperties": _SECRET}]}),
+]

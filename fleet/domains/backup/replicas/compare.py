@@ -146,8 +146,8 @@ def common(
 ) -> Mapping[str, Mapping[str, str]]:
     """The snapshots of the sources that a replica still needs: why, by subject and name of the snapshot.
 
-    The newest that both have, what an interrupted stream is of, and of a replica that cannot be read
-    everything that may be one of those.
+    The newest that both have, what a stream that goes on or was interrupted is of, and of a replica that
+    cannot be read everything that may be one of those.
     """
     needed: dict[str, dict[str, list[str]]] = {}
     for side in sides(spec, wanted, facts, found):
@@ -163,9 +163,18 @@ def common(
 
 def _needed(side: Side, found: ReplicaFacts) -> list[tuple[str, str]]:
     replica = side.replica
+    prefix = f"{names.place(replica)}{side.target}@"
+    begun = {guid for path, guid in found.sending if path.startswith(prefix)}
+    on_its_way = [
+        (each.name, f"it is being sent to {replica.name}") for each in side.snapshots if each.guid in begun
+    ]
+    return [*on_its_way, *_common(side, found, prefix)]
+
+
+def _common(side: Side, found: ReplicaFacts, prefix: str) -> list[tuple[str, str]]:
+    replica = side.replica
     if not found.complete or found.places.get(replica.name, Place(problem="not read")).problem:
         since = _last_known(side)
-        prefix = f"{names.place(replica)}{side.target}@"
         if since is None and not any(path.startswith(prefix) for path, _ in found.sent):
             return []  # nothing was ever sent there
         return [

@@ -85,6 +85,7 @@ class ReplicaFacts:
     encrypted: frozenset[str] = frozenset()  # datasets of this node
     volumes: frozenset[str] = frozenset()  # those that are zvols
     sent: frozenset[tuple[str, str]] = frozenset()
+    sending: frozenset[tuple[str, str]] = frozenset()  # those whose end is not in the record: `(path, guid)`
     complete: bool = True  # the node's own listings came to their end
 
 
@@ -122,6 +123,16 @@ awk '($2 == "making" || $2 == "made") && $4 ~ /@/ && $5 != "-" {{ made[$4 " " $5
 """
 
 
+# Of each dataset of a replica the transfer that was begun last, where its end is not in the record.
+_SENDING = rf"""
+awk '$4 !~ /@/ || $5 == "-" {{ next }}
+  {{ target = $4; sub(/@[^@]*$/, "", target); this = $4 " " $5 }}
+  $2 == "making" {{ open[target] = this }}
+  $2 ~ /^(made|failed|removed)$/ && target in open && open[target] == this {{ delete open[target] }}
+  END {{ for (target in open) print open[target] }}' "{STATE}/backups.log"
+"""
+
+
 def probes(replicas: Iterable[Replica]) -> tuple[Probe, ...]:
     """The reads for replicas; none where there are none. Another host is given `PATIENCE` seconds."""
     replicas = tuple(replicas)
@@ -131,6 +142,7 @@ def probes(replicas: Iterable[Replica]) -> tuple[Probe, ...]:
         Probe("replica-bookmarks", f"zfs list -rHp -t bookmark -s createtxg -o name,guid,createtxg {_ALIVE}"),
         Probe("replica-sources", f"zfs list -rHp -t filesystem,volume -o name,type,encryption {_ALIVE}"),
         Probe("replica-record", _RECORD),
+        Probe("replica-sending", _SENDING),
         *map(_probe, replicas),
     )
 
@@ -173,13 +185,16 @@ def read(answers: Mapping[str, Answer], replicas: Iterable[Replica]) -> ReplicaF
         bookmarks={dataset: tuple(found) for dataset, found in bookmarks.items()},
         encrypted=frozenset(name for name, _, encryption in sources if encryption not in ("off", "-")),
         volumes=frozenset(name for name, kind, _ in sources if kind == "volume"),
-        sent=frozenset(
-            (path, guid)
-            for path, _, guid in (line.rpartition(" ") for line in answers["replica-record"].text.split("\n"))
-            if path and guid != "-"
-        ),
+        sent=_recorded(answers["replica-record"]),
+        sending=_recorded(answers["replica-sending"]),
         complete=answers["replica-bookmarks"].code == 0 and answers["replica-sources"].code == 0,
     )
+
+
+def _recorded(answer: Answer) -> frozenset[tuple[str, str]]:
+    """The paths and guids in lines of the record."""
+    lines = (line.rpartition(" ") for line in answer.text.split("\n"))
+    return frozenset((path, guid) for path, _, guid in lines if path and guid != "-")
 
 
 def _rows(answer: Answer, columns: int) -> list[list[str]]:

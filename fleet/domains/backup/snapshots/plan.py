@@ -17,6 +17,8 @@ from fleet.domains.backup.spec import BackupSpec, Keep, Subject
 
 #: Locks during which a guest's volumes come, go or change their names.
 _NO_SNAPSHOT = frozenset({"create", "destroyed", "disk", "migrate", "rollback"})
+#: Locks of a snapshot that is made or removed: what is left of one that was broken off.
+_AT_WORK = frozenset({"snapshot", "snapshot-delete"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +93,30 @@ def taken(subject: Subject, facts: BackupFacts, name: str) -> str:
     for part in item.parts:
         pools.setdefault(part.dataset.split("/")[0], set()).add(part.createtxg)
     return "its volumes were not snapshotted at once" if any(len(each) > 1 for each in pools.values()) else ""
+
+
+def apart(taking: Taking, subjects: Sequence[Subject], facts: BackupFacts) -> Mapping[str, int]:
+    """The pools in which a run's snapshots by ZFS are of several transactions, and of how many."""
+    pools: dict[str, set[int]] = {}
+    for subject in subjects:
+        method = taking.methods.get(subject.name)
+        if method is None or method.kind is not Kind.ZFS:
+            continue
+        for part in (
+            part for item in items(subject, facts) if item.name == taking.name for part in item.parts
+        ):
+            pools.setdefault(part.dataset.split("/")[0], set()).add(part.createtxg)
+    return {pool: len(found) for pool, found in sorted(pools.items()) if len(found) > 1}
+
+
+def residue(subjects: Sequence[Subject], before: BackupFacts, after: BackupFacts) -> Mapping[str, str]:
+    """The guests locked for a snapshot that were not so before the run, and what to do, by name."""
+    left = {}
+    for subject in subjects:
+        was, guest = (facts.guests.get(subject.vmid or 0) for facts in (before, after))
+        if guest is not None and guest.lock in _AT_WORK and (was is None or was.lock != guest.lock):
+            left[subject.name] = _held(guest)
+    return left
 
 
 # ── removing ──────────────────────────────────────────────────────────────────────────────────────
@@ -203,8 +229,8 @@ def _against_pools(datasets: Iterable[str], facts: BackupFacts) -> str:
 
 
 def _against_guest(guest: GuestState, method: Method, datasets: tuple[str, ...]) -> str:
-    if guest.lock in _NO_SNAPSHOT or guest.lock in ("snapshot", "snapshot-delete"):
-        return f"Proxmox holds the lock {guest.lock} on it; {_repair(guest)}"
+    if guest.lock in _NO_SNAPSHOT or guest.lock in _AT_WORK:
+        return _held(guest)
     own = [volume.dataset for volume in guest.volumes if volume.dataset]
     missing = [each for each in own if each not in datasets]
     if method.kind is Kind.ZFS and missing:
@@ -212,10 +238,11 @@ def _against_guest(guest: GuestState, method: Method, datasets: tuple[str, ...])
     return ""
 
 
-def _repair(guest: GuestState) -> str:
-    """What to do where nothing is at work on it any more, and the lock is what a broken-off command left."""
+def _held(guest: GuestState) -> str:
+    """Which lock, and what to do where nothing is at work on it and a broken-off command has left it."""
     unlock = f"where nothing is at work on it: `{tool_of(guest)} unlock {guest.vmid}`"
-    return f"{unlock}, then delete that snapshot again" if guest.lock == "snapshot-delete" else unlock
+    again = ", then delete that snapshot again" if guest.lock == "snapshot-delete" else ""
+    return f"Proxmox holds the lock {guest.lock} on it; {unlock}{again}"
 
 
 def _zfs_step(groups: Sequence[tuple[str, bool, tuple[str, ...]]], name: str) -> Step | None:
