@@ -118,7 +118,13 @@ def raw(
     )
 
 
-def update(want: Container, guest: Guest, changes: tuple[Change, ...], reverts: tuple[str, ...]) -> Step:
+def update(
+    want: Container,
+    guest: Guest,
+    changes: tuple[Change, ...],
+    reverts: tuple[str, ...],
+    needs: Iterable[str],
+) -> Step:
     """Sets and deletes all keys that differ; the first command refuses if the file has changed since."""
     digest = guest.config.digest
     do = [pct.revert(want.vmid, reverts, digest)] if reverts else []
@@ -156,6 +162,7 @@ def update(want: Container, guest: Guest, changes: tuple[Change, ...], reverts: 
         ),
         do=tuple(do),
         impact=max((each.impact for each in because), key=list(Impact).index, default=Impact.NONE),
+        needs=tuple(needs),
         order=want.vmid,
     )
 
