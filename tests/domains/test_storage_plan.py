@@ -63,7 +63,7 @@ def test_what_is_there_as_declared_needs_nothing() -> None:
 def test_an_absent_dataset_is_created_and_then_given_its_owner() -> None:
     create, own = plan(StorageSpec(("tank",), (DATA,)), facts()).steps
     assert words(create) == ["zfs create -p -o mountpoint=/data -o quota=10T -o compression=lz4 tank/data"]
-    assert words(own) == ["chown 100000:100000 /data", "chmod 2775 /data"]
+    assert words(own) == ["chown 100000:100000 /data", "chmod 02775 /data"]
     assert own.needs == (create.id,)
 
 

@@ -17,12 +17,11 @@ from tests.road.world import State, World
 
 def declared(folder: Path, datasets: dict[str, dict[str, Any]], **binds: str) -> Inventory:
     """A fleet with these datasets, and a guest for each bind source."""
-    storage = {**fleets.BASE["storage"], "datasets": {"tank/guests": {}, "tank/docker": {}, **datasets}}
     guests = {
         name: fleets.guest(100 + number, mp0=f"{source},mp=/mnt")
         for number, (name, source) in enumerate(binds.items())
     }
-    return fleets.read(folder, fleets.fleet(guests, storage=storage))
+    return fleets.read(folder, fleets.fleet(guests, storage=fleets.storage(datasets)))
 
 
 def limited(inventory: Inventory, *limit: str) -> Run:
@@ -116,16 +115,16 @@ def test_a_guest_is_put_on_a_dataset_that_says_no_mountpoint_in_the_run_that_mak
     assert world.running() == {100}
 
 
-def test_owner_and_mode_are_set_where_the_pool_is_mounted(
+def test_owner_and_the_whole_mode_are_set_where_the_pool_is_mounted(
     world: World, prepared: State, tmp_path: Path
 ) -> None:
     world.restore(prepared)
-    world.run("zfs create tank/there && zfs set mountpoint=/mnt/tank tank")
+    world.run("zfs create tank/there && zfs set mountpoint=/mnt/tank tank && chmod 6775 /mnt/tank/there")
     both: dict[str, dict[str, Any]] = {
-        name: {"owner": "7:8", "mode": "2770"} for name in ("tank/there", "tank/new")
+        name: {"owner": "7:8", "mode": "770"} for name in ("tank/there", "tank/new")
     }
     operator.settle(declared(tmp_path, both))
-    assert world.run("stat -c '%u:%g %a' /mnt/tank/there /mnt/tank/new").split() == ["7:8", "2770"] * 2
+    assert world.run("stat -c '%u:%g %a' /mnt/tank/there /mnt/tank/new").split() == ["7:8", "770"] * 2
 
 
 @pytest.mark.parametrize(

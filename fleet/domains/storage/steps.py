@@ -111,7 +111,8 @@ def own(want: Dataset, found: DatasetFacts | None) -> Step:
             because.append(Difference("owner", was, owner, Impact.LIVE))
     if want.mode:
         mode = f"{int(want.mode, 8):o}"
-        do.append(command("chmod", mode, path))
+        # With less than five digits, chmod leaves the setuid and setgid bits of a directory as they are.
+        do.append(command("chmod", mode.zfill(5), path))
         done.append(Check(command("fleet_mode", path, mode), f"{path} has the mode {mode}"))
         if not found or found.mode != mode:
             because.append(Difference("mode", found.mode if found else None, mode, Impact.LIVE))
