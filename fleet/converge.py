@@ -97,16 +97,21 @@ def make_plan(
 ) -> Plan:
     """What makes the node as hosts.yml says; with a selection only what that needs."""
     wanted = selected(inventory, facts, limit, exclude)
-    spec = inventory.storage if not limit and not exclude else _needed(inventory.storage, wanted)
+    whole = replace(
+        inventory.storage,
+        datasets=storage.located(inventory.storage.datasets, facts.storage.mountpoints),
+    )
+    made = storage.plan(_needed(whole, wanted) if limit or exclude else whole, facts.storage)
+    planned = frozenset(step.id for step in made.steps)
     parts = (
-        storage.plan(spec, facts.storage),
+        made,
         guests.plan(
             wanted,
             facts.guests,
-            storage.volume_ids(inventory.storage, facts.storage),
-            storage.providers(inventory.storage),
+            storage.volume_ids(whole, facts.storage),
+            storage.providers(whole),
             restart=restart,
-            unready=storage.unready(inventory.storage, facts.storage),
+            directories=storage.directories(whole, facts.storage, planned),
         ),
     )
     declared = frozenset(want.vmid for want in inventory.containers)
@@ -125,17 +130,16 @@ def _candidate(want: Container, facts: Facts | None) -> Candidate:
 
 def _needed(spec: StorageSpec, wanted: tuple[Container, ...]) -> StorageSpec:
     """The part of the storage that these containers stand on."""
-    binds = {mount.bind for want in wanted for mount in want.mounts}
+    binds = {mount.bind for want in wanted for mount in want.mounts if mount.bind is not None}
     storages = {mount.storage for want in wanted for mount in want.mounts} | {
         want.rootfs_storage for want in wanted
     }
     kept = tuple(each for each in spec.storages if each.name in storages)
-    places = {value for each in kept for key, value in each.options if key in ("pool", "path")}
+    paths = {value for each in kept for key, value in each.options if key == "path"}
+    pools = {value for each in kept for key, value in each.options if key == "pool"}
     return StorageSpec(
         pools=spec.pools,
-        datasets=tuple(
-            each for each in spec.datasets if each.mountpoint in binds | places or each.name in places
-        ),
+        datasets=spec.beneath(binds | paths, pools),
         storages=kept,
         templates=tuple(each for each in spec.templates if each.name in {want.template for want in wanted}),
     )

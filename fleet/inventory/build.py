@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from fleet.domains.guests.spec import Container, Mount
-from fleet.domains.storage.spec import Dataset, Storage, StorageSpec, Template
+from fleet.domains.storage.spec import Dataset, Storage, StorageSpec, Template, located
 from fleet.inventory.document import Map, Path, line_of
 from fleet.inventory.merge import Merged, Values, merge_props, where
 from fleet.inventory.problems import Findings, nearest
@@ -266,7 +266,7 @@ def storage_spec(hosts: HostsFile, top: Map) -> StorageSpec:
 
     return StorageSpec(
         pools=section.pools,
-        datasets=tuple(
+        datasets=located(
             Dataset(
                 name=name,
                 mountpoint=each.mountpoint,

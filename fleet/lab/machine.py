@@ -67,7 +67,7 @@ def seed(root: Path, machine: Machine, *, realistic: bool) -> None:
 
 
 def refresh(root: Path, machine: Machine) -> None:
-    """Write what belongs to each start of a node: an empty /run, shims, and the files that lie over /proc."""
+    """Write what belongs to each start of a node: an empty /run, shims, and files of the kernel."""
     tree = _Tree(root)
     shutil.rmtree(root / "run", ignore_errors=True)
     for name in ("run/lock/lxc", "run/fleet-lab"):
@@ -85,6 +85,8 @@ def refresh(root: Path, machine: Machine) -> None:
         ),
     )
     tree.write("var/lib/fleet-lab/proc/boot_id", f"{uuid.uuid4()}\n")
+    if version := machine["packages"].get("zfsutils-linux"):
+        tree.write("sys/module/zfs/version", f"{version}\n")
     for name in commands.MODULES:
         tree.write(f"usr/local/sbin/{name}", _shim(sandbox.interpreter(), layout.SIM, f'"{name}"'), 0o755)
     for name in ("date", "dpkg"):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 
 from fleet.core.command import Command, command
@@ -10,7 +11,13 @@ from fleet.tools.sizes import parse_size, print_size
 _SIZES = frozenset(
     {"quota", "refquota", "reservation", "refreservation", "recordsize", "special_small_blocks", "volsize"}
 )
-_ALIASES = {("acltype", "posixacl"): "posix", ("acltype", "noacl"): "off", ("atime", "yes"): "on"}
+# Of two names of one value ZFS prints the one that stands first in its table (zfs_prop.c).
+_ALIASES = {
+    ("acltype", "posixacl"): "posix",
+    ("acltype", "noacl"): "off",
+    ("compression", "gzip-6"): "gzip",
+    ("compression", "zstd-fast-1"): "zstd-fast",
+}
 
 #: Properties that `zfs set` cannot change after creation (zfsprops(7)).
 ONLY_AT_CREATION = frozenset(
@@ -18,8 +25,11 @@ ONLY_AT_CREATION = frozenset(
 )
 
 
-def normal(name: str, value: str) -> str:
-    """The value as `zfs get -p` prints it: sizes in bytes, none as 0, aliases resolved."""
+def normal(name: str, value: str, version: str = "") -> str:
+    """The value as `zfs get -p` prints it: sizes in bytes, none as 0, aliases resolved.
+
+    `version` of ZFS, as `2.3.4-pve1`: on it depends how xattr is printed; without it, that is left as it is.
+    """
     if name in _SIZES:
         if value in ("none", "off", ""):
             return "0"
@@ -27,7 +37,18 @@ def normal(name: str, value: str) -> str:
             return str(parse_size(value))
         except ValueError:
             return value
+    if name == "xattr":
+        return _xattr(version).get(value, value)
     return _ALIASES.get((name, value), value)
+
+
+def _xattr(version: str) -> dict[str, str]:
+    """The values printed otherwise than written: `on` is dir before 2.3, sa since; 2.4 prints it as sa."""
+    found = re.match(r"(\d+)\.(\d+)", version)
+    if not found:
+        return {}
+    number = (int(found[1]), int(found[2]))
+    return {"dir": "on"} if number < (2, 3) else {"sa": "on"} if number < (2, 4) else {"on": "sa"}
 
 
 def shown(name: str, value: str) -> str:

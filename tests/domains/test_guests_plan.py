@@ -164,11 +164,47 @@ def test_nothing_is_put_on_the_bare_directory_of_a_dataset_that_is_not_mounted(
 ) -> None:
     want = container(mounts=(bind(source=source),))
     part = plan(
-        [want], found, {}, {"/data": ("d",)}, restart=True, unready={"/data": "tank/data is not mounted"}
+        [want], found, {}, {"/data": ("d",)}, restart=True, directories={"/data": "tank/data is not mounted"}
     )
     assert part.steps == ()
     assert [note.why for note in part.notes] == [Why.REFUSED]
     assert f"{source}: tank/data is not mounted" in part.notes[0].text
+
+
+def test_nothing_is_put_on_a_storage_in_the_bare_directory_of_a_dataset() -> None:
+    bare = {"storage guests": "tank/store is not mounted", "storage docker": ""}
+    part = plan([container()], facts(), {}, {}, restart=False, directories=bare)
+    assert part.steps == ()
+    assert "storage guests: tank/store is not mounted" in part.notes[0].text
+
+
+def test_what_is_in_a_mounted_dataset_is_on_no_bare_directory_whatever_is_above_it() -> None:
+    directories = {"/data": "tank/data is not mounted", "/data/media": ""}
+    want = container(mounts=(bind(source="/data/media/films"),))
+    part = plan([want], facts(), {}, {}, restart=False, directories=directories)
+    assert [step.action for step in part.steps] == ["create", "start"]
+
+
+@pytest.mark.parametrize(
+    ("found", "actions"),
+    [(facts(), ["create", "start"]), (facts(guest(running=False)), ["update", "start"])],
+)
+def test_what_binds_a_folder_waits_for_all_the_datasets_that_it_is_in(
+    found: GuestFacts, actions: list[str]
+) -> None:
+    made = {"/data": ("d",), "/data/media": ("m",), "/data/med": ("x",), "/data/media/films/new": ("y",)}
+    part = plan([container(mounts=(bind(source="/data/media/films"),))], found, {}, made, restart=False)
+    assert [step.action for step in part.steps] == actions
+    for step in part.steps:
+        assert {"d", "m"} <= set(step.needs) or part.steps[0].id in step.needs
+        assert not {"x", "y"} & set(step.needs)
+
+
+def test_a_folder_that_nothing_makes_is_missed_even_if_a_planned_dataset_would_be_around_it() -> None:
+    found = facts(missing_paths=frozenset({"/data/films"}))
+    want = container(mounts=(bind(source="/data/films"),))
+    part = plan([want], found, {}, {"/data": ("d",)}, restart=False)
+    assert said(part) == [(Why.REFUSED, "the host has no /data/films")]
 
 
 # ── whose is it ───────────────────────────────────────────────────────────────────────────────────

@@ -80,12 +80,8 @@ def _facts(host: Path, inventory: Inventory) -> Facts:
         "pools": "tank\n",
         "datasets": "".join(
             "\t".join(line.split(" ", 2)) + "\n" for line in lines if not line.startswith("owner ")
-        ),
-        "owners": "".join(
-            f"{owners[each.name]} {each.mountpoint}\n"
-            for each in inventory.storage.datasets
-            if each.name in owners
-        ),
+        )
+        + "".join(f"{name}\tdirectory\t{found}\n" for name, found in owners.items()),
     }
     found: Mapping[str, Answer] = {name: Answer(text, 0) for name, text in answers.items()}
     return Facts(guests.read(found, MARK), storage.read(found, inventory.storage.datasets), ())

@@ -509,3 +509,23 @@ def test_zpool_list_prints_what_backups_read(host: Host) -> None:
     assert all(int(row[3]) == int(row[4]) + int(row[5]) for row in rows)
     assert " state: DEGRADED\n" in host.ok("zpool status other")
     assert host.run("zpool list -H nope") == (1, "", "cannot open 'nope': no such pool\n")
+
+
+@pytest.mark.parametrize(
+    ("version", "prints"),
+    [
+        ("2.2.8-pve1", {"on": "on", "sa": "sa", "dir": "on"}),
+        ("2.3.4-pve1", {"on": "on", "sa": "on", "dir": "dir"}),
+        ("2.4.0-pve1", {"on": "sa", "sa": "sa", "dir": "dir"}),
+    ],
+)
+def test_of_two_names_of_a_value_the_one_in_front_in_the_table_of_the_zfs_is_printed(
+    host: Host, version: str, prints: dict[str, str]
+) -> None:
+    host.write("/var/lib/fleet-lab/machine.json", json.dumps({"packages": {"zfsutils-linux": version}}))
+    for given, printed in prints.items():
+        host.ok(f"zfs set xattr={given} tank/a")
+        assert host.ok("zfs get -H -o value xattr tank/a") == f"{printed}\n"
+    for given, printed in (("gzip-6", "gzip"), ("gzip-5", "gzip-5"), ("zstd-fast-1", "zstd-fast")):
+        host.ok(f"zfs set compression={given} tank/a")
+        assert host.ok("zfs get -H -o value compression tank/a") == f"{printed}\n"

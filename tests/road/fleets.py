@@ -55,6 +55,11 @@ def fleet(containers: Mapping[str, Mapping[str, Any]], **sections: Any) -> dict[
     return copy.deepcopy({**BASE, **sections, "containers": dict(containers)})
 
 
+def storage(datasets: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+    """The base's section `storage` with these datasets; one of a name that the base has replaces that."""
+    return {**BASE["storage"], "datasets": {**BASE["storage"]["datasets"], **datasets}}
+
+
 def write(folder: Path, data: Mapping[str, Any]) -> Path:
     """hosts.yml in a folder."""
     path = folder / "hosts.yml"

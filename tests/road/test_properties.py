@@ -32,6 +32,9 @@ LAB = settings(
 
 NAMES = ("web", "db", "mail")
 
+#: A folder of the dataset at /data, as an operator makes it.
+FOLDER = "papers"
+
 #: Text that a shell, Perl, awk or Proxmox could take for something else.
 AWKWARD = st.one_of(
     st.sampled_from(
@@ -66,7 +69,7 @@ _SETTINGS: Mapping[str, st.SearchStrategy[Any]] = {
     "tags": st.sampled_from(("a", ["b", "a_1.x"], "web;db")),
     "tty": st.integers(0, 6),
     "rootfs": st.sampled_from(("guests:1", "guests:2", "guests:1.5")),
-    "mp0": st.sampled_from(("/data,mp=/data", "/data,mp=/mnt/data,ro=1")),
+    "mp0": st.sampled_from(("mp=/data", "mp=/mnt/data,ro=1")),
     "mp1": st.sampled_from(("docker:1,mp=/docker", "docker:2,mp=/docker,backup=1", "docker:1,mp=/other")),
     "dev0": st.sampled_from(("/dev/dri/renderD128,gid=993", "/dev/dri/renderD128,gid=104,mode=0666")),
     "raw": st.sampled_from(([], ["lxc.cap.drop: sys_time"], ["lxc.log.level: 1", "lxc.cap.drop: x y"])),
@@ -75,18 +78,61 @@ _SETTINGS: Mapping[str, st.SearchStrategy[Any]] = {
 }
 
 
+#: Where each dataset is mounted: (by its own mountpoint, or by what it inherits), directory.
+_PLACES: Mapping[str, tuple[bool, str]] = {
+    "tank/data": (True, "/data"),
+    "tank/plain": (False, "/tank/plain"),
+    "tank/shared": (True, "/shared"),
+    "tank/shared/films": (False, "/shared/films"),
+    "tank/other": (True, "/shared/other"),
+}
+
+#: Each with all that its datasets are below: what one fleet leaves out, the next could find in another place.
+_SETS = (
+    ("tank/data",),
+    ("tank/data", "tank/plain"),
+    ("tank/data", "tank/shared/films", "tank/shared"),
+    ("tank/data", "tank/other", "tank/shared"),
+    tuple(_PLACES),
+)
+
+_PROPERTIES: Mapping[str, st.SearchStrategy[Any]] = {
+    "compression": st.sampled_from(("lz4", "gzip-6", "zstd-3", "zstd-fast-1", "off")),
+    "recordsize": st.sampled_from(("64K", "1M")),
+    "xattr": st.sampled_from(("on", "sa", "dir", "off")),
+    "acltype": st.sampled_from(("off", "posix", "posixacl")),
+    "atime": st.sampled_from(("on", "off")),
+    "quota": st.sampled_from(("8G", "1.5T")),
+    "owner": st.sampled_from(("7:8", "100000:100000")),  # others than what a new dataset has
+    "mode": st.sampled_from(("750", "2775")),
+}
+
+
 @st.composite
-def guests(draw: Callable[..., Any], vmid: int) -> dict[str, Any]:
+def guests(draw: Callable[..., Any], vmid: int, sources: tuple[str, ...]) -> dict[str, Any]:
     """One container with some settings."""
     keys = draw(st.sets(st.sampled_from(sorted(_SETTINGS)), max_size=8))
-    return fleets.guest(vmid, **{key: draw(_SETTINGS[key]) for key in sorted(keys)})
+    settings = {key: draw(_SETTINGS[key]) for key in sorted(keys)}
+    if "mp0" in settings:
+        settings["mp0"] = f"{draw(st.sampled_from(sources))},{settings['mp0']}"
+    return fleets.guest(vmid, **settings)
 
 
 @st.composite
 def homelabs(draw: Callable[..., Any]) -> dict[str, Any]:
-    """Up to three containers; a name always has the same VMID."""
+    """Up to three containers on some datasets; a name always has the same VMID, or mountpoint."""
     names = draw(st.lists(st.sampled_from(NAMES), unique=True, max_size=3))
-    return fleets.fleet({name: draw(guests(100 + NAMES.index(name))) for name in names})
+    datasets: dict[str, dict[str, Any]] = {}
+    for name in draw(st.sampled_from(_SETS)):
+        keys = draw(st.sets(st.sampled_from(sorted(_PROPERTIES)), max_size=3))
+        own, place = _PLACES[name]
+        datasets[name] = {key: draw(_PROPERTIES[key]) for key in sorted(keys)}
+        datasets[name] |= {"mountpoint": place} if own else {}
+    sources = (f"/data/{FOLDER}", *(_PLACES[name][1] for name in datasets))
+    return fleets.fleet(
+        {name: draw(guests(100 + NAMES.index(name), sources)) for name in names},
+        storage=fleets.storage(datasets),
+    )
 
 
 def turned(data: Mapping[str, Any], order: Callable[[list[Any]], list[Any]]) -> dict[str, Any]:
@@ -104,6 +150,12 @@ def holds(world: World, check: Check) -> bool:
     """Whether a check of a step holds on the node."""
     code, _, _ = world.lab.run(f"{prelude()}\n{check.command.sh()}", timeout=30)
     return code == 0
+
+
+def begin(world: World, prepared: State) -> None:
+    """The node with its storage made, and a folder in it."""
+    world.restore(prepared)
+    world.run(f"mkdir /data/{FOLDER}")
 
 
 def converge(world: World, folder: Path, data: Mapping[str, Any]) -> None:
@@ -156,7 +208,7 @@ def test_many_fleets_become_many_others_and_nothing_is_destroyed(
 def _any_to_any(
     world: World, prepared: State, folder: Path, first: dict[str, Any], second: dict[str, Any]
 ) -> None:
-    world.restore(prepared)
+    begin(world, prepared)
     converge(world, folder, first)
     converge(world, folder, second)
 
@@ -182,7 +234,7 @@ def test_many_guards_are_false_before_their_steps_and_true_after_them(
 def _honest(
     world: World, prepared: State, folder: Path, first: dict[str, Any], second: dict[str, Any]
 ) -> None:
-    world.restore(prepared)
+    begin(world, prepared)
     guards_are_honest(world, folder, first)
     guards_are_honest(world, folder, second)
 
@@ -208,7 +260,10 @@ BY_HAND = (
     "pct reboot 100",
     "pct snapshot 100 before",
     "zfs set quota=64G tank/docker",
+    "zfs set compression=gzip-9 xattr=off tank/data",
+    "zfs inherit acltype tank/shared",
     "chown 0:0 /data",
+    "chmod 700 /shared/films",
 )
 
 
@@ -248,7 +303,7 @@ def _by_hand(
     hands: list[str],
     second: dict[str, Any],
 ) -> None:
-    world.restore(prepared)
+    begin(world, prepared)
     web = fleets.guest(100, mp0="/data,mp=/data", mp1="docker:1,mp=/docker")
     first["containers"].setdefault("web", web)
     converge(world, folder, first)

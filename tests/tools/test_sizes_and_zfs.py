@@ -32,6 +32,9 @@ def test_zfs_values_are_compared_as_zfs_prints_them() -> None:
     assert zfs.normal("quota", "none") == "0"
     assert zfs.normal("acltype", "posixacl") == "posix"
     assert zfs.normal("compression", "lz4") == "lz4"
+    assert zfs.normal("compression", "gzip-6") == "gzip"
+    assert zfs.normal("compression", "zstd-fast-1") == "zstd-fast"
+    assert zfs.normal("compression", "zstd-3") == "zstd-3"  # zstd alone is kept without a level
 
 
 def test_the_newest_template_is_found_by_version_and_not_by_text() -> None:

@@ -23,9 +23,10 @@ from fleet.core.command import Capture
 from fleet.core.errors import Refused
 from fleet.core.plan import Difference, Impact, Note, Part, Step, Why
 from fleet.domains.guests import steps
-from fleet.domains.guests.compare import TAG, Comparison, compare
+from fleet.domains.guests.compare import TAG, Comparison, compare, is_mount
 from fleet.domains.guests.facts import Guest, GuestFacts
 from fleet.domains.guests.spec import Container
+from fleet.tools.paths import within
 from fleet.tools.pct.keys import family, props_of
 from fleet.tools.pct.lxc import raw_in_force
 from fleet.tools.props import TRUE
@@ -39,20 +40,23 @@ def plan(
     providers: Mapping[str, tuple[str, ...]],
     *,
     restart: bool,
-    unready: Mapping[str, str] = MappingProxyType({}),
+    directories: Mapping[str, str] = MappingProxyType({}),
 ) -> Part:
     """What makes the containers as hosts.yml says.
 
     `templates`: the volume id of each template. `providers`: ids of the steps that make a storage, a
     template or a host path, by its name; they come first where they are in the plan.
-    `restart`: also do what interrupts a running container. `unready`: host directories where what
-    should be mounted is not, and why: what binds them is left as it is.
+    `restart`: also do what interrupts a running container. `directories`: of declared datasets, and the
+    storages in them, each with why the dataset is not mounted there, or empty; what uses one that is not
+    is left as it is.
     """
     wanted = tuple(wanted)
     made = [
         item
         for want in wanted
-        for item in _on_mounted(want, _container(want, facts, templates, providers, restart=restart), unready)
+        for item in _on_mounted(
+            want, _container(want, facts, templates, providers, restart=restart), directories
+        )
     ]
     planned = tuple(item for item in made if isinstance(item, Step))
     notes = tuple(item for item in made if isinstance(item, Note))
@@ -179,21 +183,20 @@ def _container(
 
 
 def _on_mounted(
-    want: Container, items: Iterable[Step | Note], unready: Mapping[str, str]
+    want: Container, items: Iterable[Step | Note], directories: Mapping[str, str]
 ) -> Iterator[Step | Note]:
     """The items; a refusal in their place where steps would put a container on a bare directory."""
     items = tuple(items)
-    bare = sorted(
-        f"{mount.bind}: {why}"
-        for mount in want.mounts
-        for directory, why in unready.items()
-        if mount.bind is not None and f"{mount.bind}/".startswith(f"{directory}/")
-    )
+    bare = []
+    for name in _uses(want):
+        on = max((each for each in directories if within(name, each)), key=len, default="")
+        if why := directories.get(on, ""):
+            bare.append(f"{name}: {why}")
     if bare and any(isinstance(item, Step) for item in items):
         yield Note(
             steps.subject(want),
             Why.REFUSED,
-            f"it would work on a bare directory of the node ({'; '.join(bare)}); mount that first",
+            f"it would work on a bare directory of the node ({'; '.join(sorted(bare))}); mount that first",
         )
     else:
         yield from items
@@ -203,8 +206,7 @@ def _create(
     want: Container, templates: Mapping[str, str | Capture], providers: Mapping[str, tuple[str, ...]]
 ) -> Iterator[Step]:
     template = templates.get(want.template, want.template)
-    needs = sorted({step for name in _uses(want) for step in providers.get(name, ())})
-    create = steps.create(want, template, needs)
+    create = steps.create(want, template, _provided(want, providers))
     yield create
     last = create.id
     if want.raw:
@@ -225,9 +227,11 @@ def _converge(
 ) -> Iterator[Step | Note]:
     subject = steps.subject(want)
     found = compare(want, guest.config, running=guest.running, devices_hotplug=facts.devices_hotplug)
+    provided = _provided(want, providers)
     planned: list[Step] = []
     if found.changes or found.reverts:
-        planned.append(steps.update(want, guest, found.changes, found.reverts))
+        mounts = any(is_mount(change.key) for change in found.changes)
+        planned.append(steps.update(want, guest, found.changes, found.reverts, provided if mounts else ()))
     if want.raw is not None and want.raw != guest.config.raw:
         waits = guest.running and _raw_in_force(guest, want.raw) != want.raw
         planned.append(steps.raw(want, want.raw, guest.config.raw, waits, _ids(planned)))
@@ -235,7 +239,7 @@ def _converge(
         planned.append(steps.grow(want, growth, _ids(planned)))
     yield from planned
     waiting = tuple(_waiting(want, guest, found, planned))
-    needs = (*_ids(planned), *(step for name in _uses(want) for step in providers.get(name, ())))
+    needs = (*_ids(planned), *provided)
     if want.started and not guest.running:
         yield steps.start(want, _startup_order(want), needs)
     elif not want.started and guest.running:
@@ -394,6 +398,12 @@ def _uses(want: Container) -> Iterator[str]:
     yield f"storage {want.rootfs_storage}"
     for mount in want.mounts:
         yield mount.bind if mount.bind is not None else f"storage {mount.storage}"
+
+
+def _provided(want: Container, providers: Mapping[str, tuple[str, ...]]) -> tuple[str, ...]:
+    """The ids of the steps that make what it uses; of a path, also of the datasets that it is in."""
+    used = [made for name in _uses(want) for made in providers if within(name, made)]
+    return tuple(sorted({step for made in used for step in providers[made]}))
 
 
 def _startup_order(want: Container) -> int:

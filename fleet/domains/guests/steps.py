@@ -125,7 +125,13 @@ def raw_difference(was: tuple[str, ...], lines: tuple[str, ...], *, waits: bool)
     return Difference("raw", "\n".join(was) or None, "\n".join(lines) or None, impact, reason)
 
 
-def update(want: Container, guest: Guest, changes: tuple[Change, ...], reverts: tuple[str, ...]) -> Step:
+def update(
+    want: Container,
+    guest: Guest,
+    changes: tuple[Change, ...],
+    reverts: tuple[str, ...],
+    needs: Iterable[str],
+) -> Step:
     """Sets and deletes all keys that differ; the first command refuses if the file has changed since."""
     digest = guest.config.digest
     do = [pct.revert(want.vmid, reverts, digest)] if reverts else []
@@ -163,6 +169,7 @@ def update(want: Container, guest: Guest, changes: tuple[Change, ...], reverts: 
         ),
         do=tuple(do),
         impact=max((each.impact for each in because), key=list(Impact).index, default=Impact.NONE),
+        needs=tuple(needs),
         order=want.vmid,
     )
 

@@ -1,6 +1,7 @@
 """Storage: ZFS datasets, Proxmox storages, container templates."""
 
 from fleet.domains.storage.facts import StorageFacts, probes, read
-from fleet.domains.storage.plan import plan, providers, unready, volume_ids
+from fleet.domains.storage.plan import directories, plan, providers, volume_ids
+from fleet.domains.storage.spec import located
 
-__all__ = ["StorageFacts", "plan", "probes", "providers", "read", "unready", "volume_ids"]
+__all__ = ["StorageFacts", "directories", "located", "plan", "probes", "providers", "read", "volume_ids"]

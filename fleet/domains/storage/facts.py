@@ -1,8 +1,7 @@
-"""What the host says about its ZFS datasets, storages and templates, in file reads and two zfs calls."""
+"""What the host says about its ZFS datasets, storages and templates, in file reads and two ZFS calls."""
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
@@ -29,11 +28,18 @@ class StorageFacts:
     """Pools, the declared datasets that exist, all storages, and the templates there and on offer."""
 
     pools: frozenset[str]
-    datasets: Mapping[str, DatasetFacts]
+    datasets: Mapping[str, DatasetFacts]  # and those above the declared ones, the pools' own too
     storages: Mapping[str, StorageEntry]
     cached: Mapping[str, tuple[str, ...]]  # directory -> template files
     available: tuple[str, ...]  # template files that pveam offers; empty where it has no index
     architecture: str  # the node's, as Debian calls it: amd64; empty where it does not say
+    zfs: str = ""  # the version of ZFS, as `2.3.4-pve1`
+
+    @property
+    def mountpoints(self) -> Mapping[str, str]:
+        """The mountpoint of every dataset that was read, by its name."""
+        found = {name: each.properties.get("mountpoint", "-") for name, each in self.datasets.items()}
+        return {name: mountpoint for name, mountpoint in found.items() if mountpoint != "-"}
 
     def templates(self, storage: str) -> tuple[str, ...]:
         """The template files in a storage's cache."""
@@ -54,6 +60,12 @@ case $ids in *' local '*) echo /var/lib/vz ;; esac | cat - /etc/pve/storage.cfg 
   for file in "$path"/template/cache/*; do [ ! -e "$file" ] || echo "$file"; done
 done"""
 
+#: What `zfs get` prints, and after the line of each mountpoint one of the directory there: uid, gid and mode.
+_STAT_MOUNTPOINTS = r"""while IFS=$tab read -r name property value; do
+  printf '%s\t%s\t%s\n' "$name" "$property" "$value"
+  case $property$value in mountpoint/*) stat -c "$name${tab}directory$tab%u %g %a" -- "$value" ;; esac
+done"""
+
 
 def probes(datasets: Iterable[Dataset], templates: Iterable[Template]) -> tuple[Probe, ...]:
     """The reads for the storage domain.
@@ -70,18 +82,13 @@ def probes(datasets: Iterable[Dataset], templates: Iterable[Template]) -> tuple[
         Probe("architecture", "dpkg --print-architecture"),
     ]
     if datasets:
-        properties = sorted(
-            {"quota", "mountpoint", "used", "mounted"}.union(*(_names(each) for each in datasets))
-        )
-        names = [each.name for each in datasets]
-        directories = sorted({each.directory for each in datasets} - {""})
+        declared = {name for each in datasets for name, _ in each.properties}
+        properties = ",".join(sorted({"quota", "mountpoint", "used", "mounted"} | declared))
+        get = command("zfs", "get", "-Hp", "-o", "name,property,value", properties, *_names(datasets))
         found += [
             Probe("pools", "zpool list -H -o name"),
-            Probe(
-                "datasets",
-                command("zfs", "get", "-Hp", "-o", "name,property,value", ",".join(properties), *names).sh(),
-            ),
-            Probe("owners", command("stat", "-c", "%u %g %a %n", "--", *directories).sh()),
+            Probe("datasets", f"tab=$(printf '\\t'); {get.sh()} | {_STAT_MOUNTPOINTS}"),
+            Probe("zfs", "cat /sys/module/zfs/version"),
         ]
     return tuple(found)
 
@@ -92,17 +99,7 @@ def read(answers: Mapping[str, Answer], wanted: Iterable[Dataset]) -> StorageFac
     for line in _lines(answers, "datasets"):
         name, name_of, value = line.split("\t", 2)
         properties.setdefault(name, {})[name_of] = value
-    owners = {}
-    for line in _lines(answers, "owners"):
-        if match := re.fullmatch(r"(\d+) (\d+) (\d+) (.+)", line):
-            owners[match[4]] = ((int(match[1]), int(match[2])), match[3])
-    datasets = {}
-    for each in wanted:
-        if each.name in properties:
-            found = properties[each.name]
-            owner, mode = owners.get(each.directory, (None, None))
-            mounted = found.get("mounted") == "yes"
-            datasets[each.name] = DatasetFacts(found, owner if mounted else None, mode if mounted else None)
+    datasets = {name: _dataset(properties[name]) for name in _names(wanted) if name in properties}
     cached: dict[str, tuple[str, ...]] = {}
     for path in _lines(answers, "caches"):
         directory, _, name = path.rpartition("/")
@@ -114,11 +111,21 @@ def read(answers: Mapping[str, Answer], wanted: Iterable[Dataset]) -> StorageFac
         cached=cached,
         available=tuple(_lines(answers, "index")),
         architecture=answers["architecture"].text.strip(),
+        zfs="".join(_lines(answers, "zfs")),
     )
 
 
-def _names(dataset: Dataset) -> set[str]:
-    return {name for name, _ in dataset.properties}
+def _names(datasets: Iterable[Dataset]) -> list[str]:
+    """The datasets and all that they are below: what is not declared there can give them a mountpoint."""
+    parts = [each.name.split("/") for each in datasets]
+    return sorted({"/".join(each[:depth]) for each in parts for depth in range(1, len(each) + 1)})
+
+
+def _dataset(found: dict[str, str]) -> DatasetFacts:
+    directory = found.pop("directory", "").split()
+    if found.get("mounted") != "yes" or len(directory) != 3:
+        return DatasetFacts(found, None, None)
+    return DatasetFacts(found, (int(directory[0]), int(directory[1])), directory[2])
 
 
 def _lines(answers: Mapping[str, Answer], name: str) -> list[str]:

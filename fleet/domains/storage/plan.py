@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import replace
 
 from fleet.core.command import Capture, command
 from fleet.core.plan import Difference, Impact, Note, Part, Step, Why
@@ -10,6 +11,7 @@ from fleet.domains.storage import steps
 from fleet.domains.storage.facts import DatasetFacts, StorageFacts, cache_dir
 from fleet.domains.storage.spec import Dataset, Storage, StorageSpec, Template
 from fleet.tools import pveam, zfs
+from fleet.tools.paths import within
 from fleet.tools.pvesm import StorageEntry
 
 #: Options of storage.cfg that say where the data is: changing one would point the storage elsewhere.
@@ -20,12 +22,13 @@ _PLACE = frozenset(
 
 def plan(spec: StorageSpec, facts: StorageFacts) -> Part:
     """What makes datasets, storages and templates as hosts.yml says."""
+    missing = replace(spec, datasets=tuple(each for each in spec.datasets if each.name not in facts.datasets))
     items = [
         *(
             Note("storage", Why.REFUSED, f"the host has no ZFS pool {pool}")
             for pool in _missing_pools(spec, facts)
         ),
-        *(item for dataset in spec.datasets for item in _dataset(dataset, facts)),
+        *(item for dataset in spec.datasets for item in _dataset(dataset, missing, facts)),
         *(item for storage in spec.storages for item in _storage(storage, spec, facts)),
         *(item for template in spec.templates for item in _template(template, facts)),
     ]
@@ -47,23 +50,29 @@ def providers(spec: StorageSpec) -> dict[str, tuple[str, ...]]:
     for template in spec.templates:
         made[f"template {template.name}"] = (steps.template_id(template),)
     for dataset in spec.datasets:
-        if dataset.mountpoint:
-            made[dataset.mountpoint] = (steps.dataset_id(dataset), steps.owner_id(dataset))
+        if dataset.directory:
+            made[dataset.directory] = (steps.dataset_id(dataset), steps.owner_id(dataset))
     for storage in spec.storages:
         made[f"storage {storage.name}"] = (steps.storage_id(storage), *_below(storage, spec))
     return made
 
 
-def unready(spec: StorageSpec, facts: StorageFacts) -> dict[str, str]:
-    """The directories of declared datasets where nothing is mounted, nor will be by the plan: why, by path.
+def directories(spec: StorageSpec, facts: StorageFacts, planned: Collection[str]) -> dict[str, str]:
+    """The directories of declared datasets, and the storages in them: why the dataset is not mounted there.
 
-    What a guest wrote there would go to the node's root file system, and be hidden once it is mounted.
+    Empty where it is, or will be by its step that is `planned`. What a guest wrote to a bare directory
+    would go to the node's root file system, and be hidden once the dataset is mounted.
     """
-    return {
-        dataset.directory: why
+    found = {
+        dataset.directory: _not_mounted(dataset, facts, planned)
         for dataset in spec.datasets
-        if dataset.mountpoint and dataset.directory and (why := _not_mounted(dataset, facts))
+        if dataset.directory
     }
+    for storage in spec.storages:
+        path = dict(storage.options).get("path", "")
+        if on := max((each for each in found if within(path, each)), key=len, default=""):
+            found[f"storage {storage.name}"] = found[on]
+    return found
 
 
 # ── datasets ──────────────────────────────────────────────────────────────────────────────────────
@@ -74,19 +83,19 @@ def _missing_pools(spec: StorageSpec, facts: StorageFacts) -> Iterator[str]:
         yield from (pool for pool in spec.pools if pool not in facts.pools)
 
 
-def _not_mounted(want: Dataset, facts: StorageFacts) -> str:
+def _not_mounted(want: Dataset, facts: StorageFacts, planned: Collection[str]) -> str:
     pool = want.name.split("/")[0]
     if pool not in facts.pools:
         return f"the pool {pool} of {want.name} is not there"
     if (found := facts.datasets.get(want.name)) is None:
-        return ""
+        return "" if steps.dataset_id(want) in planned else f"{want.name} is not there"
     if found.properties.get("mounted") == "no":
         return f"{want.name} is not mounted"
     has = found.properties.get("mountpoint", want.directory)
     return "" if has == want.directory else f"{want.name} is mounted at {has}, not at {want.directory}"
 
 
-def _dataset(want: Dataset, facts: StorageFacts) -> Iterator[Step | Note]:
+def _dataset(want: Dataset, missing: StorageSpec, facts: StorageFacts) -> Iterator[Step | Note]:
     subject = steps.dataset_subject(want)
     if want.name.split("/")[0] not in facts.pools:
         yield Note(
@@ -94,31 +103,50 @@ def _dataset(want: Dataset, facts: StorageFacts) -> Iterator[Step | Note]:
         )
         return
     found = facts.datasets.get(want.name)
-    if found is None:
-        yield steps.create_dataset(want)
-        if (want.owner or want.mode) and want.directory:
-            yield steps.own(want, None)
-        return
+    owned = bool(want.owner or want.mode)
     items: list[Step | Note] = []
+    if owned and not want.directory:
+        how = "it has no mountpoint on the host: its owner and mode are not set"
+        items.append(Note(subject, Why.WARNING, how))
+    if found is None:
+        if circle := _circle(want, missing):
+            yield Note(subject, Why.REFUSED, circle)
+            return
+        yield steps.create_dataset(want, missing.before(want))
+        if owned and want.directory:
+            yield steps.own(want, None)
+        yield from items
+        return
     settable = []
-    for difference in _differences(want, found):
+    for difference in _differences(want, found, facts.zfs):
         if difference.impact in (Impact.RECREATE, Impact.OFFLINE):
             items.append(Note(subject, Why.BY_HAND, _said(difference), (difference,)))
         else:
             settable.append(difference)
     if settable:
         items.append(steps.set_properties(want, tuple(settable)))
-    if want.mountpoint and want.directory and found.properties.get("mounted") == "no":
+    if (want.mountpoint or owned) and want.directory and found.properties.get("mounted") == "no":
         how = f"it is not mounted; `zfs mount {want.name}` on the host mounts it"
         items.append(Note(subject, Why.WARNING, how))
-    elif _owned_by_another(want, found) and found.properties.get("mountpoint") == want.directory:
+    elif found.properties.get("mountpoint") == want.directory and _owned_by_another(want, found):
         items.append(steps.own(want, found))
     yield from items or [Note(subject, Why.UNCHANGED, "as hosts.yml says")]
 
 
-def _differences(want: Dataset, found: DatasetFacts) -> Iterator[Difference]:
+def _circle(want: Dataset, missing: StorageSpec) -> str:
+    """Why a dataset cannot be made, where it or what has to be there first has to be there before itself."""
+    for each in (want, *missing.before(want)):
+        circle = sorted(other.name for other in missing.before(each) if each in missing.before(other))
+        if circle:
+            names = ", ".join(circle)
+            return f"by names and mountpoints, each of {names} would have to be made before the others"
+    return ""
+
+
+def _differences(want: Dataset, found: DatasetFacts, version: str) -> Iterator[Difference]:
     for name, value in steps.properties(want):
-        has, wanted = zfs.normal(name, found.properties.get(name, "-")), zfs.normal(name, value)
+        has = zfs.normal(name, found.properties.get(name, "-"), version)
+        wanted = zfs.normal(name, value, version)
         if has == wanted:
             continue
         impact, reason = Impact.LIVE, ""
@@ -214,7 +242,7 @@ def _below(storage: Storage, spec: StorageSpec) -> tuple[str, ...]:
     return tuple(
         step
         for dataset in spec.datasets
-        if dataset.name == pool or (dataset.mountpoint and f"{path}/".startswith(f"{dataset.mountpoint}/"))
+        if dataset.name == pool or within(path, dataset.directory)
         for step in (steps.dataset_id(dataset), steps.owner_id(dataset))
     )
 

@@ -54,17 +54,20 @@ def properties(dataset: Dataset) -> tuple[tuple[str, str], ...]:
     return (*own, *dataset.properties)
 
 
-def create_dataset(want: Dataset) -> Step:
-    """Creates a dataset; refused where its mountpoint would hide files that are there already."""
+def create_dataset(want: Dataset, before: Iterable[Dataset]) -> Step:
+    """Creates a dataset; refused where its mountpoint would hide files that are there already.
+
+    `before`: what has to be there first, since `zfs create -p` would make it without its settings.
+    """
     expect = [Check(command("fleet_no_dataset", want.name), f"there is no dataset {want.name}")]
     done = [Check(command("fleet_dataset", want.name), "it exists")]
-    if want.mountpoint and want.directory:
+    if want.directory:
         # `zfs create` can make a dataset and fail to mount it: no guest may start on the bare directory.
         done.append(Check(command("fleet_zfs", want.name, "mounted", "yes"), "it is mounted"))
         expect.append(
             Check(
-                command("fleet_vacant", want.mountpoint),
-                f"{want.mountpoint} is empty, so that nothing gets hidden",
+                command("fleet_vacant", want.directory),
+                f"{want.directory} is empty, so that nothing gets hidden",
             )
         )
     return Step(
@@ -75,6 +78,7 @@ def create_dataset(want: Dataset) -> Step:
         done=tuple(done),
         expect=tuple(expect),
         do=(zfs.create(want.name, properties(want)),),
+        needs=tuple(sorted(dataset_id(each) for each in before)),
         order=-300 + want.name.count("/"),
     )
 
@@ -107,7 +111,8 @@ def own(want: Dataset, found: DatasetFacts | None) -> Step:
             because.append(Difference("owner", was, owner, Impact.LIVE))
     if want.mode:
         mode = f"{int(want.mode, 8):o}"
-        do.append(command("chmod", mode, path))
+        # With less than five digits, chmod leaves the setuid and setgid bits of a directory as they are.
+        do.append(command("chmod", mode.zfill(5), path))
         done.append(Check(command("fleet_mode", path, mode), f"{path} has the mode {mode}"))
         if not found or found.mode != mode:
             because.append(Difference("mode", found.mode if found else None, mode, Impact.LIVE))

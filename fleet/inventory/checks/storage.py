@@ -3,25 +3,28 @@
 from __future__ import annotations
 
 from fleet.domains.guests.spec import Container, Mount
+from fleet.domains.storage.spec import Dataset, located
 from fleet.inventory.checks.scene import Guest, Scene
 from fleet.inventory.document import Path
 from fleet.inventory.figures import gib
 from fleet.inventory.problems import nearest
 from fleet.inventory.shape.storage import StorageEntry
+from fleet.tools.paths import within
 
 _ONLY = {"zfspool": ("pool", "sparse", "mountpoint", "blocksize"), "dir": ("path", "is_mountpoint", "shared")}
 
 
 def check_storage(scene: Scene) -> None:
     """The section `storage` on its own."""
-    section, places = scene.hosts.storage, dict[str, str]()
+    section, places, directories = scene.hosts.storage, dict[str, str](), _directories(scene)
     for name, dataset in section.datasets.items():
         path, pool, mountpoint = ("storage", "datasets", name), name.split("/")[0], dataset.mountpoint
         if pool not in section.pools and not scene.findings.spoiled("storage", "pools"):
             scene.error(path, f"{pool!r} is no pool of storage.pools{nearest(pool, section.pools)}")
-        if mountpoint and mountpoint.startswith("/") and places.setdefault(mountpoint, name) != name:
+        directory = directories[name]
+        if directory and places.setdefault(directory, name) != name:
             scene.error(
-                (*path, "mountpoint"), f"{mountpoint} is the mountpoint of {places[mountpoint]} already"
+                (*path, "mountpoint"), f"{directory} is the mountpoint of {places[directory]} already"
             )
         if (dataset.owner or dataset.mode) and mountpoint in ("none", "legacy"):
             key = "owner" if dataset.owner else "mode"
@@ -32,6 +35,15 @@ def check_storage(scene: Scene) -> None:
     for name, template in section.templates.items():
         if says := unfit(scene, template.storage, "vztmpl"):
             scene.error(("storage", "templates", name, "storage"), says)
+
+
+def _directories(scene: Scene) -> dict[str, str]:
+    """Where each declared dataset is mounted, by its name; empty: nowhere."""
+    datasets = scene.hosts.storage.datasets
+    return {
+        each.name: each.directory
+        for each in located(Dataset(name, dataset.mountpoint) for name, dataset in datasets.items())
+    }
 
 
 def _entry(scene: Scene, name: str, entry: StorageEntry) -> None:
@@ -107,9 +119,8 @@ def _mount(scene: Scene, guest: Guest, mount: Mount) -> None:
         if says := unfit(scene, mount.storage, "rootdir"):
             scene.error(_path(scene, guest, mount), says)
     elif mount.bind is not None and not mount.bind.startswith("/dev/"):
-        places = [each.mountpoint for each in scene.hosts.storage.datasets.values() if each.mountpoint]
-        within = any(mount.bind == place or mount.bind.startswith(f"{place}/") for place in places)
-        if not within and not scene.findings.spoiled("storage"):
+        inside = any(within(mount.bind, directory) for directory in _directories(scene).values())
+        if not inside and not scene.findings.spoiled("storage"):
             text = f"{mount.bind} is in no dataset declared here; it has to be on the node already"
             scene.warning(_path(scene, guest, mount), text)
 

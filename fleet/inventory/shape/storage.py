@@ -77,7 +77,9 @@ _Cache = Literal["all", "metadata", "none"]
 class DatasetSection(Section):
     """A ZFS dataset, in ZFS's own property names. It is made where it is missing, and never destroyed."""
 
-    mountpoint: Mountpoint | None = Field(None, description="Where the node mounts it.")
+    mountpoint: Mountpoint | None = Field(
+        None, description="Where the node mounts it. Without one, as ZFS does: below what it is in."
+    )
     quota: Size | None = Field(None, description="Most that it and all below it may hold: `10T`.")
     owner: Owner | None = Field(
         None,

@@ -57,3 +57,8 @@ def quirk(name: str) -> bool:
 def zfs_version() -> str:
     """The OpenZFS of the node, as `2.3.4-pve1`."""
     return str(facts().get("packages", {}).get("zfsutils-linux", "2.3.4-pve1"))
+
+
+def zfs_number() -> tuple[int, ...]:
+    """Its number, as (2, 3, 4)."""
+    return tuple(int(part) for part in zfs_version().partition("-")[0].split("."))

@@ -11,7 +11,7 @@ def kept_by(tree: Tree, snap: str) -> str | None:
     if tree.clones(snap):
         return "snapshot is cloned"
     if tree.snapshots[snap]["holds"]:
-        if tuple(int(n) for n in machine.zfs_version().partition("-")[0].split(".")) < (2, 3, 3):
+        if machine.zfs_number() < (2, 3, 3):
             return "dataset is busy"
         return f"it's being held. Run 'zfs holds -r {snap}' to see holders."
     return "dataset is busy" if zfs_streams.sending(tree.snapshots[snap]["guid"]) else None

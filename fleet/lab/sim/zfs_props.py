@@ -11,6 +11,8 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from . import machine
+
 _ONOFF = "on | off"
 _SIZE_NONE = "<size> | none"
 _COMPRESS = (
@@ -70,7 +72,7 @@ _TABLE: tuple[tuple[str, str, str, str, str, str, str], ...] = (
     ),
     ("createtxg", "CREATETXG", "n", "", "<uint64>", "r", "fvsb"),
     ("canmount", "CANMOUNT", "i", "on", "on | off | noauto", "d", "f"),
-    ("xattr", "XATTR", "i", "sa", "on | off | dir | sa", "i", "fs"),
+    ("xattr", "XATTR", "i", "on", "on | off | dir | sa", "i", "fs"),
     ("copies", "COPIES", "i", "1", "1 | 2 | 3", "i", "fv"),
     ("version", "VERSION", "i", "5", "1 | 2 | 3 | 4 | 5 | current", "d", "fs"),
     ("utf8only", "UTF8ONLY", "i", "off", _ONOFF, "o", "fs"),
@@ -147,8 +149,10 @@ ALIASES = {
     "dnsize": "dnodesize",
     "enc": "encryption",
 }
+# Of two names of one value zfs prints the one that stands first in its table.
 _SAME = {
-    ("xattr", "on"): "sa",
+    ("compression", "gzip-6"): "gzip",
+    ("compression", "zstd-fast-1"): "zstd-fast",
     ("acltype", "posixacl"): "posix",
     ("acltype", "noacl"): "off",
     ("acltype", "disabled"): "off",
@@ -329,6 +333,8 @@ def _parse_number(name: str, value: str, kind: str) -> str:
 def show(name: str, value: str, literal: bool) -> str:
     """A stored value as `zfs get` prints it, or as `zfs get -p` does when `literal`."""
     prop = PROPS[name]
+    if name == "xattr":
+        return _xattr().get(value, value)
     if prop.kind != "n" or not value.isdigit():
         return value.removesuffix("x") if literal and name.endswith("ratio") else value
     if name == "creation":
@@ -344,3 +350,9 @@ def show(name: str, value: str, literal: bool) -> str:
     if name in COUNTS:
         return nice(int(value), "")
     return nice(int(value)) if name != "special_small_blocks" or value != "0" else "0"
+
+
+def _xattr() -> dict[str, str]:
+    """The values of xattr that are printed otherwise: `on` is dir in 2.2, sa since, and 2.4 prints it so."""
+    version = machine.zfs_number()
+    return {"dir": "on"} if version < (2, 3) else {"sa": "on"} if version < (2, 4) else {"on": "sa"}
