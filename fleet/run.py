@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from typing import TypeVar
 
 from fleet.converge import Facts, gather
-from fleet.core.errors import ExitCode, HostError, LinkLost, StalePlan, Unreachable
+from fleet.core.errors import ExitCode, HostError, LinkLost, Locked, StalePlan, Unreachable
 from fleet.core.plan import LEFT_OVER, Note, Plan, Step, Why
 from fleet.core.probe import Probe
 from fleet.host import jobs as host_jobs
@@ -30,8 +30,8 @@ from fleet.render.transfer import following
 Planner = Callable[[Facts], Plan]
 Read = TypeVar("Read")
 
-#: How the names of jobs begin that run under the lock of transfers alone.
-_TRANSFER = "transfer-"
+#: How the names of jobs begin, by the locks that their run holds.
+_KINDS = {frozenset({NODE}): "", frozenset({TRANSFERS}): "transfer-", frozenset({NODE, TRANSFERS}): "alone-"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,8 +141,7 @@ def locked(shell: Shell, what: str, names: Sequence[str]) -> Iterator[Callable[[
 
 def run_id(locks: Sequence[str]) -> str:
     """A name for a run, of which those of its jobs are made: they say under which lock it runs."""
-    kind = "" if NODE in locks else _TRANSFER
-    return f"{kind}{time.strftime('%Y%m%dT%H%M%S', time.gmtime())}-{os.getpid()}"
+    return f"{_KINDS[frozenset(locks)]}{time.strftime('%Y%m%dT%H%M%S', time.gmtime())}-{os.getpid()}"
 
 
 def _gathered(shell: Shell, inventory: Inventory, more: Sequence[Probe], locks: Sequence[str]) -> Facts:
@@ -188,8 +187,18 @@ def settled(
 
 
 def _under(jobs: Sequence[Job], locks: Sequence[str]) -> list[Job]:
-    """Those that run under one of these locks."""
-    return [job for job in jobs if (TRANSFERS if job.id.startswith(_TRANSFER) else NODE) in locks]
+    """Those whose run held one of these locks; Locked where the node would have to wait for a transfer."""
+    under = [job for job in jobs if _locks_of(job) & set(locks)]
+    for job in under:
+        if NODE in locks and job.running and NODE not in _locks_of(job):
+            raise Locked(f"{job.title} is going on on the node, without a run; try again once it is over")
+    return under
+
+
+def _locks_of(job: Job) -> frozenset[str]:
+    """The locks that the run of a job held."""
+    kinds = (locks for locks, kind in _KINDS.items() if kind and job.id.startswith(kind))
+    return next(kinds, frozenset({NODE}))
 
 
 def refuse_stale(saved: Plan, fresh: Plan) -> None:

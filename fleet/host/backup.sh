@@ -381,6 +381,7 @@ fleet_dropped_zfs() {
         return 1
     fi
     fleet_record removed "${2#*@}" "$2" "$3"
+    rm -f "$fleet_sending/$3"
     [ "$1" = - ] || rm -f "$fleet_state/configs/$1@${2#*@}.conf"
 }
 
@@ -453,6 +454,7 @@ fleet_drop_pct_one() {
         return 1
     fi
     fleet_record removed "$fleet_name" "$fleet_vmid@$fleet_name" -
+    for fleet_part in $fleet_parts; do rm -f "$fleet_sending/${fleet_part##*=}"; done
 }
 
 # fleet_ours_section FILE NAME: the description of this snapshot says that this fleet made it

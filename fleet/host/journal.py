@@ -21,12 +21,14 @@ from types import TracebackType
 from typing import Any, Self
 
 from fleet.core.errors import FleetError
-from fleet.core.plan import Step
+from fleet.core.plan import Difference, Step
 from fleet.host.apply import Result, Watcher
 from fleet.host.guarded import GOOD
 
 #: How much of a failed step's log is kept (lines).
 _LAST_LINES = 20
+#: Settings into which people write what they like, passwords too: of these the journal has no values.
+_FREE_TEXT = frozenset({"description", "env", "raw"})
 
 
 class Journal:
@@ -88,10 +90,7 @@ class Journal:
                 subject=step.subject,
                 action=step.action,
                 impact=step.impact,
-                because=[
-                    {"key": each.key, "was": each.was, "want": each.want, "reason": each.reason}
-                    for each in step.because
-                ],
+                because=[_because(each) for each in step.because],
             )
             watcher.started(step)
 
@@ -122,6 +121,11 @@ def read(node: str, *, folder: Path | None = None) -> Iterator[Mapping[str, Any]
             continue
         if isinstance(event, dict):
             yield event
+
+
+def _because(difference: Difference) -> dict[str, str | None]:
+    values = {} if difference.key in _FREE_TEXT else {"was": difference.was, "want": difference.want}
+    return {"key": difference.key, "reason": difference.reason, **values}
 
 
 def plain(value: object) -> object:

@@ -242,7 +242,8 @@ compose)
     if ! said=$(docker compose up -d --no-build --pull never 2>&1 </dev/null); then
         said=$(printf "%s\n" "$said" | grep . | tail -n 1)
         # What drills leave out, addresses, networks and devices, is not held against the backup.
-        if printf "%s\n" "$said" | grep -Eqi "address|network|interface|device|resolve|unknown flag|not a docker command"; then
+        if ! printf "%s\n" "$said" | grep -Eqi "no space left|undefined|no such image" &&
+            printf "%s\n" "$said" | grep -Eqi "address|network|interface|/dev/|gathering device|no such device|device driver|resolve|unknown flag|not a docker command"; then
             echo "unproven the stack in $directory did not come up in the drill: $said"
         else
             echo "the stack in $directory does not come up: $said"
@@ -343,7 +344,7 @@ fleet_faults() {
         sleep 1
         fleet_said=$(fleet_serves "$fleet_vmid" copy)
     done
-    [ "$fleet_beside" != ok ] || fleet_said="$fleet_said, as it is in the original"
+    if [ "$fleet_kind" != compose ] && [ "$fleet_beside" = ok ]; then fleet_said="$fleet_said, which it is in the original"; fi
     echo "fleet: fault ${fleet_said:-its service took too long to answer}"
     return 1
 }

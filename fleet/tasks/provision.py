@@ -141,7 +141,7 @@ def destroy(options: Options, name: str, allow_destroy: str = "", stop: bool = F
             want,
             facts.guests,
             stop=stop,
-            snapshots=facts.more[probe.name].text.split(),
+            snapshots=None if facts.more[probe.name].code else facts.more[probe.name].text.split(),
             storages=facts.storage.storages,
         )
         return join(facts.guests.node, [part])

@@ -22,13 +22,17 @@ _COMMON = ("inventory", "check", "commands", "json", "yes", "detailed_exitcode")
 @task(*_COMMON)
 def install(options: Options) -> int:
     """Let this machine run what hosts.yml schedules: timers where systemd is running, else crontab lines."""
+    import sys
+
     from fleet.notify import contacts, keep
     from fleet.schedule.jobs import jobs
 
     inventory = _load(options)
-    if not options.check:
-        keep(inventory.path, contacts(inventory))  # the first run by itself may meet a slip in hosts.yml
-    return _make(options, inventory, jobs(inventory.backups, inventory.node.name))
+    code = _make(options, inventory, jobs(inventory.backups, inventory.node.name))
+    # The first run by itself may meet a slip in hosts.yml.
+    if not options.check and (failed := keep(inventory.path, contacts(inventory))):
+        print(failed, file=sys.stderr)
+    return code
 
 
 @task(*_COMMON)

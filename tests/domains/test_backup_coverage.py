@@ -110,6 +110,15 @@ def test_a_replica_counts_by_what_was_sent_there() -> None:
         assert rows(replace(made, sent=known), subject, replicas=usb)[0].state is expected
 
 
+def test_a_volume_that_no_replica_can_have_is_not_covered_by_those_of_its_neighbour() -> None:
+    mixed = guest(101, volume(), volume("mp0", kind="lvmthin", storage="lvm"))
+    usb = {"usb": Replica("usb", "usb/replica", None, "04:00", Keep(last=2))}
+    made = replace(facts([mixed], [daily(ROOT, 1)]), sent={(ROOT, "usb"): at(1)})
+    row = rows(made, subject_of(mixed, replicas=("usb",)), replicas=usb)[1]
+    assert (row.volume, row.ages[-1].what, row.ages[-1].seconds) == ("mp0", "usb", None)
+    assert row.state is State.NEVER
+
+
 def test_archives_do_not_cover_up_that_a_snapshot_has_become_impossible() -> None:
     odd = guest(101, volume(), volume("mp9", kind="dir", storage="local"))
     (root, _) = rows(facts([odd], [daily(ROOT, 0)]), subject_of(odd, archives=ARCHIVES))

@@ -571,6 +571,15 @@ def test_destroying_names_what_is_lost() -> None:
     assert [each.was for each in step.because] == ["guests:subvol-100-disk-0,size=8G"]
 
 
+def test_destroying_is_refused_where_the_snapshots_that_would_go_cannot_be_listed() -> None:
+    storages = parse_storage_cfg("zfspool: guests\n\tpool tank/guests\n")
+    there = facts(guest(running=False))
+    with pytest.raises(Refused, match="could not be listed"):
+        plan_destroy(container(), there, stop=False, snapshots=None, storages=storages)
+    on_folder = parse_storage_cfg("dir: guests\n\tpath /guests\n")
+    assert plan_destroy(container(), there, stop=False, snapshots=None, storages=on_folder).steps
+
+
 def test_destroying_names_the_snapshots_that_are_lost_too() -> None:
     text = (
         CONF

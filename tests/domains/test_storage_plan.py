@@ -348,6 +348,12 @@ def test_directories_where_a_declared_dataset_is_not_mounted_are_known(found: St
     assert directories(spec, found, ()) == {"/data": why, "storage store": why}
 
 
+def test_a_dataset_that_is_never_mounted_hides_nothing() -> None:
+    off = DatasetFacts({**PROPERTIES, "mounted": "no", "canmount": "off"}, None, None)
+    spec = StorageSpec(("tank",), (DATA,))
+    assert directories(spec, facts(datasets={"tank/data": off}), ()) == {"/data": ""}
+
+
 def test_a_dataset_that_the_plan_makes_will_be_mounted() -> None:
     spec = StorageSpec(("tank",), (DATA, Dataset("tank/plain")))
     planned = {step.id for step in plan(spec, facts()).steps}

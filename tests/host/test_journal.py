@@ -92,6 +92,17 @@ def test_a_step_is_written_down_with_what_it_is_done_for(tmp_path: Path) -> None
     ]
 
 
+@pytest.mark.parametrize("key", ["raw", "env", "description"])
+def test_what_people_write_freely_does_not_get_in(tmp_path: Path, key: str) -> None:
+    why = Difference(key, "PASSWORD=old", "PASSWORD=new", reason="hosts.yml says so")
+    quiet = Watcher(lambda _: None, lambda _step, _line: None, lambda _: None, lambda _: None)
+    with Journal("pve", "run-1", folder=tmp_path) as journal:
+        journal.watch(quiet).started(replace(STEP, because=(why,)))
+    assert "PASSWORD" not in (tmp_path / "pve.jsonl").read_text()
+    (event,) = read("pve", folder=tmp_path)
+    assert event["because"] == [{"key": key, "reason": "hosts.yml says so"}]
+
+
 def test_lines_that_are_no_events_are_left_out(tmp_path: Path) -> None:
     (tmp_path / "pve.jsonl").write_bytes(b'\n[1]\n"text"\n\xff\xfe\n{"event": "run"}\n')
     assert [event["event"] for event in read("pve", folder=tmp_path)] == ["run"]

@@ -5,16 +5,18 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from fleet.domains.backup.assemble import archive_items, datasets_of, items
-from fleet.domains.backup.items import BackupFacts, Item, Volume
+from fleet.domains.backup.assemble import archive_items, items
+from fleet.domains.backup.items import BackupFacts, GuestState, Item, Volume
+from fleet.domains.backup.method import own_volumes
 from fleet.domains.backup.spec import BackupSpec, Subject
 
 #: The last time before another one (epoch seconds) at which a schedule was due; None: not for a year.
 Due = Callable[[str, int], int | None]
 
 _HOUR = 3600
-#: How long after its time a run may take before what it should have made is missed (seconds).
-GRACE = 4 * _HOUR
+#: How long after its time a run may take before what it should have made is missed (seconds); it may wait in
+#: line for six hours (fleet/schedule/units.py).
+GRACE = 8 * _HOUR
 #: The same where whole guests or datasets are copied.
 COPY_GRACE = 12 * _HOUR
 #: How long the snapshots may take that a replica is sent right after (seconds).
@@ -55,12 +57,18 @@ def _ages(
         made = _newest(archive_items(subject, facts), facts.now)
         yield _age(ARCHIVE, made, due(subject.archives.schedule, facts.now - COPY_GRACE), facts.now)
     for name in subject.replicas:
-        datasets = (dataset,) if dataset else datasets_of(subject, facts)
-        sent = [facts.sent.get((each, name), 0) for each in datasets]
+        sent = [facts.sent.get((each or "", name), 0) for each in _to_send(subject, guest, volume)]
         last = due(spec.replicas[name].schedule, facts.now - COPY_GRACE)
         if last is not None and subject.snapshots:  # it is of the snapshot that was there then
             last = due(subject.snapshots.schedule, last - _SNAPSHOTS_TAKE)
         yield _age(name, min(sent, default=0) or None, last, facts.now)
+
+
+def _to_send(subject: Subject, guest: GuestState | None, volume: Volume | None) -> tuple[str | None, ...]:
+    """The datasets that a replica is to have; None for a volume that is none, and is never sent."""
+    if volume is not None:
+        return (volume.dataset,)
+    return tuple(each.dataset for each in own_volumes(guest)) if guest else (subject.name,)
 
 
 def _age(what: str, made: int | None, due: int | None, now: int) -> Age:

@@ -118,8 +118,12 @@ def probes(paths: Iterable[str]) -> tuple[Probe, ...]:
 
 
 def snapshots_probe(vmid: int) -> Probe:
-    """The names of the ZFS snapshots of volumes that could be this guest's."""
-    return Probe("zfs-snapshots-of-guest", f"zfs list -H -o name -t snapshot | grep -e '-{vmid}-[^/@]*@'")
+    """The names of the ZFS snapshots of volumes that could be this guest's; fails with `zfs list`."""
+    listed = "fleet_listed=$(zfs list -H -o name -t snapshot) || exit"
+    return Probe(
+        "zfs-snapshots-of-guest",
+        f"({listed}; printf '%s\\n' \"$fleet_listed\" | {{ grep -e '-{vmid}-[^/@]*@' || :; }})",
+    )
 
 
 def read(answers: Mapping[str, Answer], mark: str) -> GuestFacts:

@@ -87,12 +87,13 @@ def plan_destroy(
     facts: GuestFacts,
     *,
     stop: bool,
-    snapshots: Iterable[str] = (),
+    snapshots: Iterable[str] | None = (),
     storages: Mapping[str, StorageEntry] = MappingProxyType({}),
 ) -> Part:
     """The steps that destroy one container; Refused where protected, foreign, or running without `stop`.
 
-    `snapshots`: the ZFS snapshots of the node that could be of its volumes, which are in `storages`.
+    `snapshots`: the ZFS snapshots of the node that could be of its volumes, which are in `storages`; None:
+    they could not be listed.
     """
     guest = facts.guests.get(want.vmid)
     if guest is None:
@@ -112,13 +113,15 @@ def plan_destroy(
 
 
 def _zfs_snapshots(
-    guest: Guest, listed: Iterable[str], storages: Mapping[str, StorageEntry]
+    guest: Guest, listed: Iterable[str] | None, storages: Mapping[str, StorageEntry]
 ) -> Mapping[str, list[str]]:
-    """The names of the snapshots of its volumes, by dataset."""
+    """The names of the snapshots of its volumes, by dataset; Refused where these could not be listed."""
     volumes = [value for key, value in guest.config.current.items() if steps.holds_volume(key, value)]
     datasets = {dataset(value.removeprefix("volume=").split(",")[0], storages) for value in volumes}
+    if listed is None and any(datasets):
+        raise Refused(f"{guest.name}: the ZFS snapshots that would go with it could not be listed")
     found: dict[str, list[str]] = {}
-    for of, _, name in sorted(each.partition("@") for each in listed):
+    for of, _, name in sorted(each.partition("@") for each in listed or ()):
         if of in datasets:
             found.setdefault(of, []).append(name)
     return found

@@ -83,7 +83,7 @@ def probes(datasets: Iterable[Dataset], templates: Iterable[Template]) -> tuple[
     ]
     if datasets:
         declared = {name for each in datasets for name, _ in each.properties}
-        properties = ",".join(sorted({"quota", "mountpoint", "used", "mounted"} | declared))
+        properties = ",".join(sorted({"quota", "mountpoint", "used", "mounted", "canmount"} | declared))
         get = command("zfs", "get", "-Hp", "-o", "name,property,value", properties, *_names(datasets))
         found += [
             Probe("pools", "zpool list -H -o name"),

@@ -89,6 +89,8 @@ def _not_mounted(want: Dataset, facts: StorageFacts, planned: Collection[str]) -
         return f"the pool {pool} of {want.name} is not there"
     if (found := facts.datasets.get(want.name)) is None:
         return "" if steps.dataset_id(want) in planned else f"{want.name} is not there"
+    if found.properties.get("canmount") == "off":
+        return ""  # it only holds others: nothing will ever be mounted there and hide what is written
     if found.properties.get("mounted") == "no":
         return f"{want.name} is not mounted"
     has = found.properties.get("mountpoint", want.directory)
