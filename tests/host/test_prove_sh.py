@@ -117,7 +117,7 @@ def test_a_service_that_does_not_start_fails_where_the_original_is_stopped_or_go
 
 def test_a_service_that_the_running_original_has_and_the_copy_lacks_fails(host: Host) -> None:
     host.has(COPY, "systemctl", _INACTIVE)
-    assert "as it is in the original" in host.prove("systemd")
+    assert "which it is in the original" in host.prove("systemd")
     assert host.record() == [f"ct {NAME} failed"]
 
 
@@ -142,9 +142,18 @@ def test_a_compose_file_alone_proves_no_service(host: Host) -> None:
     assert host.record() == [f"ct {NAME} ok boots"]
 
 
+@pytest.mark.parametrize(
+    "said", ["no space left on device", 'service "db" depends on undefined network x: invalid project']
+)
+def test_a_fault_that_only_sounds_like_what_a_drill_leaves_out_is_one(host: Host, said: str) -> None:
+    host.docker(up=said)
+    assert said in host.prove("compose")
+    assert host.record() == [f"ct {NAME} failed"]
+
+
 def test_a_stack_that_does_not_come_up_fails_in_dockers_own_words(host: Host) -> None:
     host.docker(up="Error: No such image: web:1")
-    assert "No such image: web:1, as it is in the original" in host.prove("compose")
+    assert "does not come up: Error: No such image: web:1\n" in host.prove("compose")
     assert host.record() == [f"ct {NAME} failed"]
     asked = (host.folder / "docker").read_text()
     assert asked.count("compose up") == 1  # never in the original

@@ -49,7 +49,7 @@ def test_a_job_of_a_run_that_held_both_locks_is_followed_by_who_holds_one_of_the
     assert reads(here, (NODE, TRANSFERS), held, running=True) == 2
 
 
-def test_a_job_under_the_nodes_lock_is_followed_by_the_next_run_and_not_by_transfers(
+def test_a_job_under_the_nodes_lock_is_followed_by_its_next_holder_and_not_by_transfers(
     here: ScriptShell,
 ) -> None:
     assert reads(here, (NODE,), (NODE,)) == 2
