@@ -143,7 +143,7 @@ def test_a_compose_file_alone_proves_no_service(host: Host) -> None:
 
 
 @pytest.mark.parametrize(
-    "said", ["no space left on device", 'service "db" depends on undefined network x: invalid project']
+    "said", ["no space left on device", "service db depends on undefined network x: invalid project"]
 )
 def test_a_fault_that_only_sounds_like_what_a_drill_leaves_out_is_one(host: Host, said: str) -> None:
     host.docker(up=said)
