@@ -15,7 +15,7 @@ from fleet.core.errors import ExitCode, HostError, LinkLost, Locked, StalePlan, 
 from fleet.core.plan import LEFT_OVER, Note, Plan, Step, Why
 from fleet.core.probe import Probe
 from fleet.host import jobs as host_jobs
-from fleet.host.apply import Result, apply
+from fleet.host.apply import Result, apply, hearing_stop
 from fleet.host.connect import connect
 from fleet.host.guarded import Outcome, outcome
 from fleet.host.jobs import Job
@@ -42,6 +42,7 @@ class Run:
     results: tuple[Result, ...]
     left: Plan
     seconds: float
+    stopped: bool = False  # by Ctrl-C
 
     @property
     def unsettled(self) -> tuple[Step, ...]:
@@ -50,7 +51,9 @@ class Run:
 
     @property
     def exit_code(self) -> int:
-        """0 all done; 3 some steps failed or are left; 6 only a safety rule stood in the way."""
+        """0 all done; 3 some steps failed or are left; 6 only a safety rule stood in the way; 130 stopped."""
+        if self.stopped:
+            return ExitCode.STOPPED
         bad = {Outcome.FAILED, Outcome.STALE, Outcome.NOT_RUN, Outcome.DETACHED}
         if self.left.steps or any(result.outcome in bad for result in self.results):
             return ExitCode.SOME_FAILED
@@ -114,14 +117,14 @@ def execute(
             run = run_id(locks)
             with Journal(inventory.node.name, run) as journal:
                 journal.write("run", what=what, steps=len(plan.steps))
+                stopped: list[bool] = []
                 with watching(len(plan.steps)) as watcher:
-                    results = apply(
-                        shell, plan, run=run, jobs=jobs, watcher=journal.watch(watcher), check=check
-                    )
+                    heard = hearing_stop(journal.watch(watcher), lambda: stopped.append(True))
+                    results = apply(shell, plan, run=run, jobs=jobs, watcher=heard, check=check)
                 left = replace(plan, steps=(), notes=())
                 if not any(result.outcome is Outcome.DETACHED for result in results):
                     left = planner(_gathered(shell, inventory, more, locks))
-                over = Run(plan, results, left, time.monotonic() - began)
+                over = Run(plan, results, left, time.monotonic() - began, bool(stopped))
                 journal.write("end", exit=over.exit_code, seconds=round(over.seconds, 2))
     return over
 

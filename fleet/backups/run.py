@@ -13,7 +13,7 @@ from typing import Protocol, TypeVar
 
 from fleet.backups.health import unproven
 from fleet.backups.reading import Reading, read
-from fleet.core.errors import ExitCode, UsageError
+from fleet.core.errors import ExitCode, Stopped, UsageError
 from fleet.core.plan import Part, Plan, join
 from fleet.core.probe import Probe
 from fleet.domains.backup import replicas
@@ -24,7 +24,8 @@ from fleet.domains.backup.names import snapshot_name
 from fleet.domains.backup.retention import Decision
 from fleet.domains.backup.snapshots.plan import Rotation, Taking, apart, residue, rotate, take, taken
 from fleet.domains.backup.spec import BackupSpec, Keep, Subject
-from fleet.host.apply import Result, Watcher, apply
+from fleet.host.apply import Result, Watcher, apply, hearing_stop
+from fleet.host.guarded import Outcome
 from fleet.host.journal import Journal
 from fleet.host.lock import NODE
 from fleet.host.shell import Shell
@@ -119,22 +120,32 @@ class Work:
     ) -> tuple[Result, ...]:
         """The results of the steps of these parts; `quiet`: nothing is shown but on a terminal.
 
-        `show`: shows them in another way.
+        `show`: shows them in another way. Stopped after Ctrl-C, so that nothing is begun that would follow.
         """
         plan = join(self.inventory.node.name, parts)
         if not plan:
             return ()
         self._parts += 1
         run = f"{self._run}-{self._parts}"
+        stopped: list[bool] = []
         with show() if show else _watching(plan, quiet=quiet) as watcher:
-            return apply(
+            results = apply(
                 self.shell,
                 plan,
                 run=run,
                 jobs=jobs,
-                watcher=self.journal.watch(watcher),
+                watcher=hearing_stop(self.journal.watch(watcher), lambda: stopped.append(True)),
                 check=self._check,
             )
+        if stopped:
+            raise Stopped(_stopped(results))
+        return results
+
+
+def _stopped(results: Sequence[Result]) -> str:
+    if any(result.outcome is Outcome.DETACHED for result in results):
+        return "stopped by Ctrl-C: what was running goes on on the node, and the next run follows it"
+    return "stopped by Ctrl-C: what was running has come to its end, nothing more was begun"
 
 
 @contextmanager

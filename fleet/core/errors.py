@@ -27,6 +27,7 @@ class ExitCode:
     REFUSED = 6
     LOCKED = 8
     USAGE = 64
+    STOPPED = 130  # by Ctrl-C, as a shell says it
 
 
 class FleetError(Exception):
@@ -65,6 +66,12 @@ class Refused(FleetError):
 
 class StalePlan(Refused):
     """The host is no longer as the plan saw it."""
+
+
+class Stopped(FleetError):
+    """Ctrl-C: nothing more was begun."""
+
+    exit_code = ExitCode.STOPPED
 
 
 class Locked(FleetError):

@@ -7,7 +7,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from queue import SimpleQueue
 
 from fleet.core.errors import FleetError, LinkLost
@@ -35,6 +35,16 @@ class Watcher:
     said: Callable[[Step, str], None]
     ended: Callable[[Result], None]
     stopping: Callable[[int], None]  # Ctrl-C: so many steps are still running
+
+
+def hearing_stop(watcher: Watcher, stopped: Callable[[], None]) -> Watcher:
+    """The watcher; `stopped` is called, too, when Ctrl-C stops the run."""
+
+    def stopping(running: int) -> None:
+        stopped()
+        watcher.stopping(running)
+
+    return replace(watcher, stopping=stopping)
 
 
 def apply(

@@ -123,7 +123,9 @@ def _decision(decision: Decision) -> dict[str, Any]:
     }
 
 
-def item_lines(found: Mapping[str, Sequence[Item]], now: int, zone: ZoneInfo) -> Iterator[Line]:
+def item_lines(
+    found: Mapping[str, Sequence[Item]], now: int, zone: ZoneInfo, *, archives: bool
+) -> Iterator[Line]:
     """Every backup of each subject, newest first; then the age of the newest of ours."""
     rows = [
         (
@@ -146,7 +148,10 @@ def item_lines(found: Mapping[str, Sequence[Item]], now: int, zone: ZoneInfo) ->
     )
     without = [name for name, of_subject in found.items() if not any(map(_counts, of_subject))]
     if without:
-        yield Line(f"without any backup of fleet's: {', '.join(without)}", "red")
+        what = (
+            "any backup of fleet's" if archives else "a snapshot of fleet's (--archives shows archives, too)"
+        )
+        yield Line(f"without {what}: {', '.join(without)}", "red")
 
 
 def _counts(item: Item) -> bool:

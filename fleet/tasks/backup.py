@@ -173,7 +173,7 @@ def list_(options: Options, archives: bool = False) -> int:
     if options.json:
         print(json.dumps(item_data(found, reading.backups.now), indent=2))
     else:
-        show(item_lines(found, reading.backups.now, ZoneInfo(reading.spec.timezone)))
+        show(item_lines(found, reading.backups.now, ZoneInfo(reading.spec.timezone), archives=archives))
     if not reading.backups.complete:
         node = inventory.node.name
         raise HostError(f"{node}: the list of snapshots was not whole: some may be missing here")
@@ -210,7 +210,7 @@ def coverage(options: Options) -> int:
 @task(
     "inventory",
     help={
-        "snapshot": "NAME@ITEM, as backup.list --archives shows them",
+        "snapshot": "NAME@ITEM, as backup.list --archives shows them, or NAME@latest, NAME@archive",
         "until": "the last day on which it may not be removed: 2027-01-31",
     },
 )
@@ -225,7 +225,10 @@ def pin(options: Options, snapshot: str, until: str = "") -> int:
     return _pin(options, snapshot, day.isoformat())
 
 
-@task("inventory", help={"snapshot": "NAME@ITEM, as backup.list --archives shows them"})
+@task(
+    "inventory",
+    help={"snapshot": "NAME@ITEM, as backup.list --archives shows them, or NAME@latest, NAME@archive"},
+)
 def unpin(options: Options, snapshot: str) -> int:
     """Let the policy decide again about a snapshot or an archive that was pinned."""
     return _pin(options, snapshot, "-")
@@ -259,31 +262,28 @@ def _pin(options: Options, text: str, until: str) -> int:
     from fleet.backups import run
     from fleet.backups.copies import pin_archive
     from fleet.core.plan import Part
-    from fleet.domains.backup.assemble import archive_items, items
+    from fleet.domains.backup.restore.choice import found, named
     from fleet.domains.backup.snapshots import steps
     from fleet.domains.backup.snapshots.plan import day
 
     inventory = _load(options)
-    name, at, wanted = text.partition("@")
-    subject = next((each for each in inventory.backups.subjects if each.name == name), None)
-    if not at or subject is None:
-        raise UsageError(
-            f"{text!r}: write NAME@ITEM, a guest or dataset of hosts.yml and its snapshot or archive"
-        )
-    archived = ":backup/" in wanted
+    wanted = named(text, inventory.backups.subjects)
     with run.working(inventory, f"backup.pin {text}") as work:
-        reading = work.read(archives=archived)
-        there = (archive_items if archived else items)(subject, reading.backups)
-        item = next((each for each in there if each.name == wanted), None)
-        if item is None or not item.ours:
-            raise UsageError(_no_such(text, there, item is not None))
+        reading = work.read(archives=wanted.in_archives)
+        item = found(wanted, reading.backups)
+        said = f"{wanted.subject.name}@{item.name}"
+        if not item.ours:
+            raise UsageError(f"{said}: fleet pins only snapshots and archives of its own")
         if until != "-" and until < (today := day(reading.backups.now)):
             raise UsageError(f"--until {until} is over; write {today} (UTC) or a later day")
-        step = pin_archive(work.shell, item, until) if archived else steps.pin(item, subject.vmid, until)
+        archived = item.archive is not None
+        step = (
+            pin_archive(work.shell, item, until) if archived else steps.pin(item, wanted.subject.vmid, until)
+        )
         results = work.apply(Part((step,)), jobs=1)
         work.exit_code = code = _code(results)
     if code == ExitCode.DONE:
-        print(f"{text} is no longer pinned" if until == "-" else f"{text} is pinned until {until}")
+        print(f"{said} is no longer pinned" if until == "-" else f"{said} is pinned until {until}")
     return code
 
 
@@ -295,12 +295,6 @@ def _code(results: Sequence[Result]) -> int:
         return ExitCode.DONE
     print("\n".join(line for result in results for line in result.log))
     return ExitCode.SOME_FAILED
-
-
-def _no_such(text: str, there: Sequence[object], known: bool) -> str:
-    if known:
-        return f"{text}: fleet pins only snapshots and archives of its own"
-    return f"{text}: there is no such backup; `inv backup.list` shows the {len(there)} that there are"
 
 
 def _load(options: Options) -> Inventory:

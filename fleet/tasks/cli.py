@@ -120,7 +120,7 @@ def guarded(body: Callable[[], int | None]) -> int:
         return error.exit_code
     except KeyboardInterrupt:
         print("stopped by Ctrl-C", file=sys.stderr)
-        return 130
+        return ExitCode.STOPPED
     except BrokenPipeError:
         drop_stdout()
         return ExitCode.DONE
@@ -182,7 +182,7 @@ def state_dir() -> Path:
 
 def _argument(name: str) -> Argument:
     default = getattr(Options(), name)
-    return Argument(
+    argument = Argument(
         names=tuple(filter(None, (name.replace("_", "-"), SHORT.get(name)))),
         attr_name=name
         if "_" in name
@@ -191,6 +191,9 @@ def _argument(name: str) -> Argument:
         default=None if isinstance(default, tuple) else default,
         help=HELP[name],
     )
+    if argument.kind is list:
+        argument.raw_value = None  # as that of others, so that Invoke sees that none was given
+    return argument
 
 
 def _options(context: Context, given: Mapping[str, Any]) -> Options:

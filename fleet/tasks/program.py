@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from typing import TYPE_CHECKING
 
@@ -23,9 +24,10 @@ class FleetProgram(Program):
         try:
             super().parse_tasks()
         except ParseError as error:
-            raise Exit(f"{error}{self._nearest(error)}", ExitCode.USAGE) from None
+            raise Exit(f"{_said(error)}{self._nearest(error)}", ExitCode.USAGE) from None
         except ValueError as error:  # Invoke converts `--jobs x` with a bare int()
-            raise Exit(f"wrong value of an option: {error}", ExitCode.USAGE) from None
+            word = str(error).rpartition(": ")[2]
+            raise Exit(f"wrong value of an option: {word} is no number", ExitCode.USAGE) from None
 
     def parse_cleanup(self) -> None:
         """Do --help and --list; Exit 64 for --help of a task that does not exist."""
@@ -51,13 +53,24 @@ class FleetProgram(Program):
         near = get_close_matches(word, options if word.startswith("-") else set(self._tasks()), n=3)
         if near:
             return f" Did you mean {' or '.join(near)}?"
-        if context and context.name and word.startswith("-"):
+        if context and context.name and (word.startswith("-") or not word):
             return f"\n`inv --help {context.name}` shows the options of {context.name}."
         return "\n`inv --list` shows all tasks, `inv --help TASK` the options of one."
 
     def _tasks(self) -> Iterator[str]:
         for context in self.parser.contexts.values():
             yield from (word for word in (context.name, *context.aliases) if word)
+
+
+def _said(error: ParseError) -> str:
+    """Invoke's message, in words that do not show its insides."""
+    message = str(error)
+    if match := re.match(r"Flag <Argument: ([^ >]+).*> needed value", message):
+        return f"--{match[1].replace('_', '-')} needs a value."
+    if match := re.match(r"'(.+)' did not receive required positional arguments: (.+)", message):
+        wanted = " ".join(name.strip("'").upper() for name in match[2].split(", "))
+        return f"{match[1]} needs more words: inv {match[1]} {wanted}"
+    return message
 
 
 def take_over() -> None:

@@ -227,6 +227,22 @@ def test_an_empty_limit_plans_nothing() -> None:
         assert (done.returncode, done.stdout) == (ExitCode.USAGE, ""), words
 
 
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["plan", "--limit", "--yes"], "--limit needs a value"),
+        (["provision.all", "--exclude"], "--exclude needs a value"),
+        (["backup.pin"], "inv backup.pin SNAPSHOT"),
+        (["plan", "--jobs", "x"], "'x' is no number"),
+    ],
+)
+def test_what_is_missing_or_wrong_is_said_in_plain_words(words: list[str], said: str) -> None:
+    done = inv(*words)
+    assert done.returncode == ExitCode.USAGE
+    assert said in done.stderr
+    assert "Argument" not in done.stderr
+
+
 def test_a_common_option_that_does_not_exist_is_found_when_the_task_is_made() -> None:
     with pytest.raises(TypeError, match="limt"):
         task("limt")

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import re
+import signal
+import time
 from pathlib import Path
 
 import pytest
@@ -13,7 +16,7 @@ from fleet.host.lock import NodeLock
 from fleet.inventory import Inventory
 from fleet.run import connected
 from tests.road import backups, fleets, operator
-from tests.road.test_inv import Inv
+from tests.road.test_inv import Inv, rest, until
 from tests.road.world import State, World
 
 BOUND = ("tank/guests/subvol-100-disk-0", "tank/docker/subvol-100-disk-0")
@@ -139,6 +142,8 @@ def test_a_pinned_snapshot_stays_until_it_is_unpinned(node: World, inventory: In
         backups.snapshot(inventory, label=label)
     assert f"{BOUND[0]}@{first.name}" in backups.snapshots(node)
     assert "pinned until 2099-01-31" in inv("backup.rotate", "--check").stdout
+    assert "bound@fleet-three-" in inv("backup.pin", "bound@latest", "--until", "2099-01-31").stdout
+    inv("backup.unpin", "bound@latest")
     late = inv("backup.pin", f"bound@{first.name}", "--until", "2001-01-31", code=64)
     assert "2001-01-31 is over" in late.stderr
     inv("backup.unpin", f"bound@{first.name}")
@@ -242,6 +247,25 @@ def test_a_selection_of_which_nothing_is_taken_is_an_error_and_says_why(inv: Inv
     inv.write(guests, backup=dict(backups.POLICY))
     for verb in ("backup.snapshot", "backup.rotate"):
         assert "odd: excluded: made anew" in inv(verb, "--limit", "odd", code=64).stderr
+
+
+def test_after_ctrl_c_what_runs_comes_to_its_end_and_nothing_is_begun_that_would_follow(
+    node: World, inventory: Inventory, inv: Inv
+) -> None:
+    for label in ("one", "two"):
+        backups.snapshot(inventory, label=label)
+    before = backups.snapshots(node)
+    node.lab.faults.hold_config_lock(101)
+    run = inv.start("backup.snapshot", "--label", "three")  # a whole run keeps two
+    until(lambda: "pct\0snapshot" in node.run("cat /proc/[0-9]*/cmdline || :"))
+    os.killpg(run.pid, signal.SIGINT)
+    time.sleep(0.3)
+    node.lab.faults.release_config_lock(101)
+    out, err = rest(run)
+    assert run.returncode == 130, out + err
+    assert "nothing more was begun" in err
+    assert before < backups.snapshots(node)
+    inv("backup.snapshot", "--label", "four")
 
 
 def test_wrong_words_are_usage_errors(inv: Inv) -> None:

@@ -394,7 +394,7 @@ def test_ctrl_c_once_finishes_what_runs_and_starts_nothing_more(node: World, inv
     until(lambda: "stopping: waiting for 1 running step" in run.stderr.readline())  # type: ignore[union-attr]
     node.lab.faults.release_config_lock(100)
     out, err = rest(run)
-    assert run.returncode == 3, out + err
+    assert run.returncode == 130, out + err
     assert "done        web (100): update" in err
     assert "not run     db (101): update" in err
     assert ("memory: 512" in node.config(100), "memory: 512" in node.config(101)) == (True, False)
@@ -412,7 +412,7 @@ def test_ctrl_c_twice_leaves_it_to_the_host_and_the_next_run_follows_it(node: Wo
     until(lambda: "Ctrl-C again leaves" in run.stderr.readline())  # type: ignore[union-attr]
     os.killpg(run.pid, signal.SIGINT)
     out, err = rest(run)
-    assert run.returncode == 3, out + err
+    assert run.returncode == 130, out + err
     assert "detached    web (100): update" in err
     assert "the next run follows it" in err
     second = inv.start("provision.all", "--yes")

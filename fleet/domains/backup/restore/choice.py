@@ -60,7 +60,7 @@ def found(wanted: Named, facts: BackupFacts) -> Item:
             return (ours or whole)[0]
         kind = "archive" if wanted.in_archives else "snapshot"
         made = " that fleet made, whole" if there else " yet"
-        raise UsageError(f"{subject.name} has no {kind}{made}" + _list(subject, there))
+        raise UsageError(f"{subject.name} has no {kind}{made}" + _list(wanted, there))
     for item in there:
         if item.name == wanted.item and any(map(str.isspace, item.name)):
             raise UsageError(f"{item.name!r} has blanks in its name: `zfs rename` it first")
@@ -70,15 +70,16 @@ def found(wanted: Named, facts: BackupFacts) -> Item:
                     f"{subject.name}@{item.name} is {', '.join(item.blocks)}: nothing can be restored"
                 )
             return item
-    raise UsageError(f"{subject.name} has no backup {wanted.item!r}" + _list(subject, there, wanted.item))
+    raise UsageError(f"{subject.name} has no backup {wanted.item!r}" + _list(wanted, there, wanted.item))
 
 
-def _list(subject: Subject, there: Sequence[Item], like: str = "") -> str:
+def _list(wanted: Named, there: Sequence[Item], like: str = "") -> str:
     names = [item.name for item in there]
     near = get_close_matches(like, names, n=3, cutoff=0.6) if like else []
     shown = near or names[:3]
     said = f": {'the nearest are' if near else 'the newest are'} {', '.join(shown)}" if shown else ""
-    return f"{said}; `inv backup.list --limit {subject.name}` shows all"
+    more = " --archives" if wanted.in_archives else ""
+    return f"{said}; `inv backup.list --limit {wanted.subject.name}{more}` shows all"
 
 
 def free_vmid(
