@@ -16,6 +16,7 @@ from fleet.core.command import Capture, command
 from fleet.core.plan import Check, Step
 from fleet.host.guarded import prelude
 from fleet.run import connected
+from tests import thorough
 from tests.road import fleets, operator, picture
 from tests.road.world import State, World
 
@@ -198,7 +199,7 @@ def test_any_fleet_becomes_any_other_and_nothing_is_destroyed(
 @pytest.mark.slow
 @pytest.mark.timeout(900)
 @given(first=homelabs(), second=homelabs())
-@settings(LAB, max_examples=25)
+@settings(LAB, max_examples=thorough.examples(8))
 def test_many_fleets_become_many_others_and_nothing_is_destroyed(
     world: World, prepared: State, tmp_path: Path, first: dict[str, Any], second: dict[str, Any]
 ) -> None:
@@ -224,7 +225,7 @@ def test_a_guard_is_false_before_its_step_and_true_after_it(
 @pytest.mark.slow
 @pytest.mark.timeout(900)
 @given(first=homelabs(), second=homelabs())
-@settings(LAB, max_examples=20)
+@settings(LAB, max_examples=thorough.examples(8))
 def test_many_guards_are_false_before_their_steps_and_true_after_them(
     world: World, prepared: State, tmp_path: Path, first: dict[str, Any], second: dict[str, Any]
 ) -> None:
@@ -283,7 +284,7 @@ def test_what_was_done_by_hand_is_taken_in_and_nothing_is_destroyed(
 @pytest.mark.slow
 @pytest.mark.timeout(900)
 @given(first=homelabs(), hands=st.lists(st.sampled_from(BY_HAND), min_size=1, max_size=4), second=homelabs())
-@settings(LAB, max_examples=30)
+@settings(LAB, max_examples=thorough.examples(10))
 def test_much_that_was_done_by_hand_is_taken_in_and_nothing_is_destroyed(
     world: World,
     prepared: State,
