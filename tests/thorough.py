@@ -33,5 +33,5 @@ def of(first: Value, *others: Value) -> tuple[Value, ...]:
 
 
 def examples(count: int) -> int:
-    """How many of what hypothesis makes up: so many, or three times as many where everything is to be tried."""
+    """How many of what hypothesis makes up: three times as many where everything is to be tried."""
     return 3 * count if THOROUGH else count

@@ -79,7 +79,7 @@ def test_listing_the_tasks_takes_less_than_a_quarter_second_more_than_python_its
     ("words", "says"),
     [
         (["ini"], "Did you mean init?"),
-        (["init"], "folder"),
+        (["init"], "inv init FOLDER"),
         (["init", "x", "--folderr", "y"], "--folderr"),
         (["--help", "ini"], "Did you mean init?"),
         (["--xyzzy"], "inv --list"),
