@@ -17,6 +17,7 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import groupby
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
@@ -123,9 +124,9 @@ def differences(real: Sequence[Answer], other: Sequence[Answer]) -> Iterator[tup
 
 
 def _sorted(text: str) -> str:
-    """The text; where one line for each of several datasets is refused, sorted: the kernel's order varies."""
-    lines = text.splitlines(keepends=True)
-    return "".join(sorted(lines)) if all(line.startswith("cannot ") for line in lines) else text
+    """The text, refusals that follow each other sorted: for several datasets the kernel's order varies."""
+    runs = groupby(text.splitlines(keepends=True), lambda line: line.startswith("cannot "))
+    return "".join(line for refused, run in runs for line in (sorted(run) if refused else run))
 
 
 def lab_answers(topic: str, lab: labs.Lab) -> list[Answer]:
