@@ -254,7 +254,7 @@ def on_zfs(folder: Path, options: argparse.Namespace, results: Results) -> None:
                 storage={
                     **fleets.BASE["storage"],
                     "datasets": {
-                        "tank/guests": {"backup": {"exclude": "holds the guests' volumes"}},
+                        "tank/guests": {},
                         "tank/data": {"mountpoint": "/data", "backup": {"exclude": "not sanoid's either"}},
                     },
                     "storages": {
