@@ -112,13 +112,16 @@ def health(spec: BackupSpec, facts: BackupFacts, unread: tuple[str, ...] = ()) -
     due = due_of(spec)
     found = {each.name: made for each in spec.subjects if (made := ages(each, spec, facts, due))}
     known = [age.seconds for made in found.values() for age in made if age.seconds is not None]
+    never = tuple(_named(found, lambda age: age.seconds is None))
     return Health(
         subjects=len(found),
         without=sum(any(age.seconds is None for age in made) for made in found.values()),
         newest=max(known, default=None),
-        never=tuple(_named(found, lambda age: age.seconds is None)),
+        never=never,
         late=tuple(_named(found, lambda age: age.late)),
-        unproven=unproven(spec, facts),
+        unproven=tuple(
+            each for each in unproven(spec, facts) if each not in never
+        ),  # there is nothing to prove
         unread=unread,
     )
 

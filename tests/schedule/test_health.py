@@ -128,6 +128,12 @@ def test_health_names_who_has_none_who_is_late_and_who_is_not_proven() -> None:
     assert not found.good
 
 
+def test_where_there_is_no_backup_yet_no_restore_is_asked_to_be_proven() -> None:
+    policy = spec(subject_of(BOUND), drill=Drill((9900, 9909), 30 * DAY))
+    found = health(policy, facts([BOUND]))
+    assert (found.never, found.unproven) == (("ct101",), ())
+
+
 def test_an_archive_that_no_drill_restored_is_named_though_the_snapshot_was() -> None:
     subject = subject_of(BOUND, archives=ARCHIVES)
     policy = spec(subject, drill=Drill((9900, 9909), 30 * DAY))
